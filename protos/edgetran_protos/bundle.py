@@ -1,0 +1,310 @@
+"""The bundle: one model for one task, as an OCI image layout.
+
+A bundle is a directory (or a .tar of it) with `oci-layout`, `index.json` and
+`blobs/sha256/<hex>`. The OCI manifest lists the blobs with ModelPack media
+types; the blob of type MEDIA_CARD is ours: the `BundleCard`, which says what the
+model does, in which variants (runtime x precision) it comes, and which golden
+rows a board must reproduce before it serves. Everything is JSON or raw bytes;
+nothing here executes data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant
+
+CARD_SCHEMA = 1
+MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MEDIA_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
+MEDIA_CONFIG = "application/vnd.cncf.model.config.v1+json"
+MEDIA_WEIGHTS = "application/vnd.cncf.model.weight.v1.raw"
+MEDIA_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
+MEDIA_CARD = "application/vnd.edgetran.bundle.v1+json"
+FILE_ANNOTATION = "org.cncf.model.filepath"
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one inference at batch 1 costs, counted on the exported graph."""
+
+    matmul_flops: float           # float multiply-adds count as two
+    int8_ops: float               # the same for 8-bit matrix products
+    elementwise_bytes: float      # activations read and written by everything else
+    weight_bytes: float           # initializers read once an inference
+    embedding_bytes: float        # tables of which only the looked-up rows are read
+    kernel_launches: int          # nodes that run
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One executable form of the model."""
+
+    name: str                     # e.g. "onnxruntime-int8"
+    runtime: str                  # e.g. "onnxruntime"
+    precision: str                # "fp32", "int8"
+    digest: str                   # blob of the graph
+    size_bytes: int
+    work: Work
+    max_abs_error: float          # against the trained model, on the golden rows
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Rows a board must reproduce before it serves: texts, tokens, logits a variant."""
+
+    texts: List[List[str]]        # one or two strings a row
+    input_ids: List[List[int]]    # (rows, sequence_length)
+    attention_mask: List[List[int]]
+    token_type_ids: List[List[int]]
+    logits: Mapping[str, List[List[float]]]  # variant name -> (rows, outputs)
+    tolerance: float              # largest absolute difference the probe accepts
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One promise: what, how much, how sure, and whether it was measured."""
+
+    metric: str                   # "accuracy", "latency_p50_s", "energy_j", ...
+    value: float
+    low: Optional[float]
+    high: Optional[float]
+    measured: bool                # False: modelled
+    board: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class BundleCard:
+    """What the board has to know to serve, probe and judge the model."""
+
+    name: str
+    task: str                     # "classification" or "regression"
+    labels: List[str]             # empty for regression
+    sequence_length: int          # L, frozen in the graph
+    tokenizer_digest: str         # tokenizer.json
+    architecture: Mapping[str, Any]
+    architecture_id: str
+    variants: List[Variant]
+    golden: Golden
+    claims: List[Claim] = field(default_factory=list)
+    licence: str = ""
+    schema: int = CARD_SCHEMA
+
+    def variant(self, name: str) -> Variant:
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = ", ".join(v.name for v in self.variants)
+        raise UnknownVariant(f"bundle {self.name} has no variant {name!r}", hint=f"it has: {names}")
+
+    def to_json(self) -> bytes:
+        return canonical_json(asdict(self))
+
+    @staticmethod
+    def from_json(data: bytes) -> "BundleCard":
+        """Raises BundleError when the card is not one this version reads."""
+        try:
+            raw = json.loads(data)
+            if raw["schema"] > CARD_SCHEMA:
+                raise BundleError(
+                    f"bundle has schema {raw['schema']}, this edgetran reads up to {CARD_SCHEMA}",
+                    hint="upgrade edgetran on this machine",
+                )
+            raw["variants"] = [
+                Variant(**{**v, "work": Work(**v["work"])}) for v in raw["variants"]
+            ]
+            raw["golden"] = Golden(**raw["golden"])
+            raw["claims"] = [Claim(**c) for c in raw["claims"]]
+            return BundleCard(**raw)
+        except (ValueError, KeyError, TypeError) as exc:
+            raise BundleError(f"the bundle's card is malformed: {exc}") from exc
+
+
+@dataclass(frozen=True)
+class Blob:
+    digest: str                   # "sha256:<hex>"
+    size_bytes: int
+    media_type: str
+    file: str                     # the name a person would give it
+
+
+def canonical_json(value: object) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def check_digest_name(digest: str) -> str:
+    """The hex part of a digest; refuses anything that could be a path."""
+    algorithm, _, hexes = digest.partition(":")
+    if algorithm != "sha256" or len(hexes) != 64 or set(hexes) - set("0123456789abcdef"):
+        raise BundleError(f"{digest!r} is not a sha256 digest")
+    return hexes
+
+
+def parse_oci_manifest(data: bytes) -> Tuple[Blob, ...]:
+    """The blobs an OCI manifest names, its config first. Raises BundleError."""
+    try:
+        manifest = json.loads(data)
+        found = []
+        for entry in [manifest["config"], *manifest["layers"]]:
+            check_digest_name(entry["digest"])
+            found.append(
+                Blob(
+                    digest=entry["digest"],
+                    size_bytes=int(entry["size"]),
+                    media_type=entry["mediaType"],
+                    file=entry.get("annotations", {}).get(FILE_ANNOTATION, ""),
+                )
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise BundleError(f"the OCI manifest is malformed: {exc}") from exc
+    return tuple(found)
+
+
+def card_digest(blobs: Tuple[Blob, ...]) -> str:
+    for blob in blobs:
+        if blob.media_type == MEDIA_CARD:
+            return blob.digest
+    raise BundleError("the manifest names no edgetran card", hint="pack it with `edgetran pack`")
+
+
+class Bundle:
+    """A bundle on this machine, read from a directory or a .tar."""
+
+    def __init__(self, path: Path, manifest_digest: str, reader: "_Reader") -> None:
+        self.path = path
+        self.digest = manifest_digest
+        self._reader = reader
+        self.manifest = self.read(manifest_digest)
+        self.blobs = parse_oci_manifest(self.manifest)
+        self.card = BundleCard.from_json(self.read(card_digest(self.blobs)))
+
+    @staticmethod
+    def open(path: Path) -> "Bundle":
+        """Raises BundleError when `path` is no bundle, BundleCorrupt on wrong bytes."""
+        reader = _Reader(Path(path))
+        try:
+            index = json.loads(reader.read("index.json"))
+            digest = str(index["manifests"][0]["digest"])
+        except (OSError, ValueError, KeyError, IndexError, tarfile.TarError) as exc:
+            raise BundleError(
+                f"{path} is not a bundle: {exc}", hint="make one with `edgetran pack`"
+            ) from exc
+        return Bundle(Path(path), digest, reader)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.manifest) + sum(blob.size_bytes for blob in self.blobs)
+
+    def transfer_blobs(self) -> List[Blob]:
+        """Everything a board needs, the manifest last."""
+        own = Blob(self.digest, len(self.manifest), MEDIA_MANIFEST, "manifest.json")
+        return [*self.blobs, own]
+
+    def read(self, digest: str) -> bytes:
+        try:
+            data = self._reader.read(f"blobs/sha256/{check_digest_name(digest)}")
+        except (OSError, KeyError, tarfile.TarError) as exc:
+            raise BundleCorrupt(f"{self.path}: blob {digest} cannot be read: {exc}") from exc
+        found = digest_of(data)
+        if found != digest:
+            raise BundleCorrupt(
+                f"{self.path}: expected {digest}, found {found}", hint="pack or copy it again"
+            )
+        return data
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str) -> bytes:
+        if self._path.is_dir():
+            return (self._path / name).read_bytes()
+        with tarfile.open(self._path) as tar:
+            member = tar.extractfile(name)
+            if member is None:
+                raise KeyError(name)
+            return member.read()
+
+
+def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, bytes]]) -> Bundle:
+    """Writes a bundle at `path`, atomically; a name ending in .tar makes one file.
+
+    files: file name -> (media type, bytes); every digest the card names must be
+    among them. Same card and files give the same digest.
+    """
+    blobs: Dict[str, bytes] = {}
+
+    def add(name: str, media: str, data: bytes) -> Dict[str, Any]:
+        digest = digest_of(data)
+        blobs[check_digest_name(digest)] = data
+        entry: Dict[str, Any] = {"mediaType": media, "digest": digest, "size": len(data)}
+        if name:
+            entry["annotations"] = {FILE_ANNOTATION: name}
+        return entry
+
+    layers = [add(name, media, data) for name, (media, data) in sorted(files.items())]
+    named = {entry["digest"] for entry in layers}
+    for digest in [card.tokenizer_digest, *(v.digest for v in card.variants)]:
+        if digest not in named:
+            raise BundleError(f"the card names {digest}, which is not among the files")
+    layers.append(add("edgetran.json", MEDIA_CARD, card.to_json()))
+    config = {
+        "descriptor": {"name": card.name, "licenses": [card.licence] if card.licence else []},
+        "config": {"format": "onnx"},
+        "modelfs": {"type": "layers", "diffIds": [entry["digest"] for entry in layers]},
+    }
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MEDIA_MANIFEST,
+            "artifactType": MEDIA_ARTIFACT,
+            "config": add("", MEDIA_CONFIG, canonical_json(config)),
+            "layers": layers,
+        }
+    )
+    manifest_entry = add("", MEDIA_MANIFEST, manifest)
+    tree = {f"blobs/sha256/{name}": data for name, data in blobs.items()}
+    tree["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
+    tree["index.json"] = canonical_json({"schemaVersion": 2, "manifests": [manifest_entry]})
+    _write_tree(Path(path), tree)
+    return Bundle.open(Path(path))
+
+
+def _write_tree(path: Path, tree: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.suffix == ".tar":
+        with tarfile.open(partial, "w") as tar:
+            for name in sorted(tree):
+                info = tarfile.TarInfo(name)  # default owner, mode and time: reproducible
+                info.size = len(tree[name])
+                tar.addfile(info, io.BytesIO(tree[name]))
+        os.replace(partial, path)
+        return
+    for name, data in tree.items():
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        (partial / name).write_bytes(data)
+    if path.exists():
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        os.replace(path, old)
+        os.replace(partial, path)
+        for entry in sorted(old.rglob("*"), reverse=True):
+            entry.rmdir() if entry.is_dir() else entry.unlink()
+        old.rmdir()
+        return
+    os.replace(partial, path)
