@@ -1,0 +1,1 @@
+"""Host side of edgetran: the command line, search, training, export and packing."""

@@ -1,0 +1,93 @@
+"""Turns progress events into a bar for people, plain lines for logs, or JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress as Bars,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from edgetran.progress import OnProgress, Progress
+
+PLAIN_PERIOD_S = 10.0  # a log gets a line at most this often per stage
+
+
+@contextlib.contextmanager
+def progress(*, as_json: bool = False) -> Iterator[OnProgress]:
+    """A listener for the time of a `with` block. Everything goes to stderr."""
+    console = Console(stderr=True)
+    if as_json:
+        yield lambda event: print(json.dumps(event.__dict__), file=sys.stderr)
+    elif console.is_terminal:
+        with _bars(console) as listen:
+            yield listen
+    else:
+        yield _PlainLines()
+
+
+@contextlib.contextmanager
+def _bars(console: Console) -> Iterator[OnProgress]:
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[detail]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(
+                    event.stage, total=event.total, completed=event.done, detail=event.detail
+                )
+            bars.update(
+                tasks[event.stage], completed=event.done, total=event.total, detail=event.detail
+            )
+
+        yield listen
+
+
+class _PlainLines:
+    """One line when a stage starts, every few seconds, and when it ends."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, tuple[float, float]] = {}
+        self._last: dict[str, float] = {}
+        self._ended: set[str] = set()
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        start, first_done = self._started.setdefault(event.stage, (now, event.done))
+        ended = event.total > 0 and event.done >= event.total
+        due = now - self._last.get(event.stage, float("-inf")) >= PLAIN_PERIOD_S
+        if event.stage in self._ended or not (ended or due):
+            return
+        self._last[event.stage] = now
+        if ended:
+            self._ended.add(event.stage)
+        share = event.done / event.total if event.total else 0.0
+        gained = event.done - first_done
+        left = ""
+        if not ended and gained > 0:
+            left = f", {(now - start) * (event.total - event.done) / gained:.0f} s left"
+        detail = f"  {event.detail}" if event.detail else ""
+        print(
+            f"{event.stage:<22} {share:4.0%}  {now - start:.0f} s{left}{detail}",
+            file=sys.stderr,
+            flush=True,
+        )

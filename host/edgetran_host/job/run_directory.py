@@ -1,0 +1,105 @@
+"""A run on disk: its request, what each stage found, and the files it left.
+
+    RUN/config.json          the request
+    RUN/stages/<stage>.json  result of a finished stage; absent means not finished
+    RUN/<stage>/             files a stage works in; safe to resume from
+    RUN/result.json          figures of the final table
+
+Every JSON file appears whole or not at all (written aside, synced, renamed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgetran_host.job.config import JobConfig, pretty
+from edgetran_protos.errors import UsageError
+
+
+class RunDirectory:
+    """Where one run keeps everything; opening an existing one continues it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(path: Path, config: JobConfig) -> RunDirectory:
+        """Raises UsageError when `path` already holds a different request."""
+        run = RunDirectory(path)
+        (path / "stages").mkdir(parents=True, exist_ok=True)
+        if run._file("config.json").exists():
+            if run.config() != config:
+                raise UsageError(
+                    f"{path} holds another run", hint="choose another --run or remove that folder"
+                )
+        else:
+            write_atomically(run._file("config.json"), pretty(config).encode())
+        return run
+
+    def config(self) -> JobConfig:
+        return JobConfig.from_json(json.loads(self._file("config.json").read_text()))
+
+    def folder(self, stage: str) -> Path:
+        folder = self.path / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def stage(self, name: str) -> dict[str, Any] | None:
+        """The result of a finished stage, else None."""
+        file = self.path / "stages" / f"{name}.json"
+        if not file.exists():
+            return None
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    def finish(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
+        file = self.path / "stages" / f"{name}.json"
+        write_atomically(file, json.dumps(result, indent=1, sort_keys=True).encode())
+        return result
+
+    def once(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The stage's stored result, or that of `work`, stored."""
+        found = self.stage(name)
+        return found if found is not None else self.finish(name, work())
+
+    def result(self) -> dict[str, Any] | None:
+        file = self._file("result.json")
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_atomically(self._file("result.json"), json.dumps(result, indent=1).encode())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time works in a run."""
+        with open(self._file(".lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise UsageError(
+                    f"another process is working in {self.path}",
+                    hint="wait for it, or choose another --run",
+                ) from exc
+            yield
+
+    def _file(self, name: str) -> Path:
+        return self.path / name
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file is old or new, never half; survives a power cut."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""What the search maximises, and the limits it must not break.
+
+J = (score - score_seed) / 0.01 - sum over m of w_m * ln(m / m_seed)
+
+score is the task's metric on rows held out of training, m runs over latency,
+energy and bytes on the board (energy only where the board gives one). One point
+of score weighs as much as a factor e^(1/w) in a cost. A design that breaks a
+limit has a positive entry in `excess` and can never be chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgetran_host.job.config import Budget
+
+SCORE_POINT = 0.01
+WEIGHT_LATENCY = 1.5
+WEIGHT_ENERGY = 0.25
+WEIGHT_BYTES = 0.75
+# Without a latency or size limit of the user's, a design must be worth the
+# trouble of searching: this much faster and smaller than the fp32 seed.
+DEFAULT_SPEED_UP = 2.0
+DEFAULT_SHRINKAGE = 6.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one design costs on the target board."""
+
+    latency_s: float
+    energy_j: float | None       # None: the board has no sensor and no model for it
+    peak_power_w: float | None
+    size_bytes: float
+    modelled: bool
+
+
+def with_defaults(budget: Budget, seed: Cost) -> Budget:
+    """The user's limits; a limit on latency and bytes is added where none was given."""
+    return Budget(
+        max_latency_s=budget.max_latency_s or seed.latency_s / DEFAULT_SPEED_UP,
+        max_energy_j=budget.max_energy_j,
+        max_size_bytes=budget.max_size_bytes or seed.size_bytes / DEFAULT_SHRINKAGE,
+        max_power_w=budget.max_power_w,
+    )
+
+
+def excess(cost: Cost, budget: Budget) -> tuple[float, float, float, float]:
+    """ln(cost / limit) a limit, in a fixed order; positive where the limit is broken."""
+    pairs = (
+        (cost.latency_s, budget.max_latency_s),
+        (cost.energy_j, budget.max_energy_j),
+        (cost.size_bytes, budget.max_size_bytes),
+        (cost.peak_power_w, budget.max_power_w),
+    )
+    return tuple(  # type: ignore[return-value]
+        math.log(value / limit) if limit and value else 0.0 for value, limit in pairs
+    )
+
+
+def within(cost: Cost, budget: Budget) -> bool:
+    return all(part <= 0 for part in excess(cost, budget))
+
+
+def objective(score: float, seed_score: float, cost: Cost, seed: Cost) -> float:
+    """J of the module docstring; higher is better, the seed itself has 0."""
+    value = (score - seed_score) / SCORE_POINT
+    value -= WEIGHT_LATENCY * math.log(cost.latency_s / seed.latency_s)
+    value -= WEIGHT_BYTES * math.log(cost.size_bytes / seed.size_bytes)
+    if cost.energy_j and seed.energy_j:
+        value -= WEIGHT_ENERGY * math.log(cost.energy_j / seed.energy_j)
+    return value
