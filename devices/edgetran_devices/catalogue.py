@@ -1,0 +1,129 @@
+"""The boards edgetran knows, read from one TOML file each, so that a board is data.
+
+A name is a board's id, one of its aliases, or either with a unit: "nano:gpu".
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BOARDS = Path(__file__).parent / "boards"
+
+
+class UnknownBoard(KeyError):
+    """No board or unit of that name. Callers turn it into their own error."""
+
+    def __init__(self, name: str, known: tuple[str, ...], closest: str) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+        self.closest = closest  # empty: nothing is alike
+
+    def __str__(self) -> str:
+        return f"no board or unit {self.name!r} in the catalogue"
+
+    @property
+    def hint(self) -> str:
+        guess = f"did you mean {self.closest!r}? " if self.closest else ""
+        return f"{guess}known: {', '.join(self.known)}"
+
+
+@dataclass(frozen=True)
+class UnitModel:
+    """What one compute unit of a board sustains; every figure is a model, not a measurement."""
+
+    name: str  # "cpu", "gpu", "npu"
+    runtimes: tuple[str, ...]  # first available wins
+    fp32_flops: float  # float operations a second, sustained
+    int8_ops: float  # 8-bit operations a second, sustained
+    bandwidth_bytes_s: float  # memory traffic, sustained
+    launch_s: float  # cost of one kernel
+    overhead_s: float  # cost of one inference, whatever its size
+    idle_w: float
+    active_w: float  # mean while it computes
+    peak_w: float
+    p95_ratio: float  # 95th percentile of latency over its median
+    p99_ratio: float
+    relative_error: float  # half-width of the model's interval, as a share
+    source: str  # where the figures come from and how
+
+
+@dataclass(frozen=True)
+class BoardSpec:
+    """One board of the catalogue. `local` has no units: it is measured, not modelled."""
+
+    id: str
+    title: str
+    aliases: tuple[str, ...]
+    soc: str
+    cpu_count: int  # 0: only the machine itself knows
+    memory_bytes: int  # 0: only the machine itself knows
+    default_unit: str
+    units: Mapping[str, UnitModel]
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        return tuple(self.units) or (self.default_unit,)
+
+
+def names() -> tuple[str, ...]:
+    """The ids of all boards, sorted."""
+    return tuple(sorted(_catalogue()))
+
+
+def load_board(name: str) -> BoardSpec:
+    """The board with this id or alias. Raises UnknownBoard."""
+    wanted = name.strip().lower()
+    for spec in _catalogue().values():
+        if wanted == spec.id or wanted in spec.aliases:
+            return spec
+    raise _unknown(name, _all_names())
+
+
+def resolve(target: str) -> tuple[BoardSpec, str]:
+    """The board and the name of its unit behind "nano" or "nano:gpu". Raises UnknownBoard."""
+    name, colon, unit = target.partition(":")
+    spec = load_board(name)
+    if not colon:
+        return spec, spec.default_unit
+    if unit.strip().lower() not in spec.unit_names:
+        raise _unknown(target, tuple(f"{spec.id}:{known}" for known in spec.unit_names))
+    return spec, unit.strip().lower()
+
+
+def read_board(path: Path) -> BoardSpec:
+    """The board that one TOML file describes; the file's name is its id."""
+    with path.open("rb") as file:
+        raw: dict[str, Any] = tomllib.load(file)
+    units = {name: _unit(name, values) for name, values in raw.pop("units", {}).items()}
+    aliases = tuple(raw.pop("aliases", ()))
+    return BoardSpec(id=path.stem, aliases=aliases, units=units, **raw)
+
+
+def _unit(name: str, values: Mapping[str, Any]) -> UnitModel:
+    return UnitModel(name=name, **{**values, "runtimes": tuple(values["runtimes"])})
+
+
+@lru_cache(maxsize=1)
+def _catalogue() -> Mapping[str, BoardSpec]:
+    return {path.stem: read_board(path) for path in sorted(BOARDS.glob("*.toml"))}
+
+
+def _all_names() -> tuple[str, ...]:
+    return tuple(name for spec in _catalogue().values() for name in (spec.id, *spec.aliases))
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> UnknownBoard:
+    alike = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return UnknownBoard(name, known, alike[0] if alike else "")
