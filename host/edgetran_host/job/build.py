@@ -1,0 +1,78 @@
+"""From a trained model to a bundle with scored variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgetran_host.export import Exported, export_variants, run_onnx
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.packing import pack
+from edgetran_host.tasks import Row, Scores, Task, score
+from edgetran_protos.bundle import Bundle
+
+GOLDEN_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bundle and what came out of building it."""
+
+    bundle: Bundle
+    exported: tuple[Exported, ...]
+
+
+def build(
+    work: Workbench,
+    model: TextModel,
+    tokenizer_json: bytes,
+    name: str,
+    precisions: tuple[str, ...],
+    folder: Path,
+) -> Built:
+    """Exports, checks against the model on real rows, and packs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = work.check_rows()
+    check = work.encode(rows, tokenizer_json)
+    exported = export_variants(model, check, precisions, folder)
+    bundle = pack(
+        folder / f"{name}.tar",
+        name=name,
+        task=work.task,
+        exported=exported,
+        tokenizer_json=tokenizer_json,
+        architecture=model.config.architecture,
+        rows=rows[:GOLDEN_ROWS],
+        encoded=check[:GOLDEN_ROWS],
+        claims=[],
+        licence=work.seed.licence,
+    )
+    return Built(bundle, tuple(exported))
+
+
+def score_graph(
+    work: Workbench, path: Path, tokenizer_json: bytes, rows: tuple[Row, ...], task: Task
+) -> tuple[Scores, np.ndarray]:
+    """The metric of an exported graph, run row by row as a board runs it."""
+    outputs = run_onnx(path, work.encode(rows, tokenizer_json), threads=work.threads)
+    return score(task, outputs), outputs
+
+
+def artefact_bytes(bundle: Bundle, variant: str) -> int:
+    """What the board must hold to serve one variant: its graph and the tokenizer."""
+    sizes = {blob.digest: blob.size_bytes for blob in bundle.blobs}
+    return sizes[bundle.card.variant(variant).digest] + sizes[bundle.card.tokenizer_digest]
+
+
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    return {
+        "metric": scores.metric,
+        "value": scores.value,
+        "low": scores.low,
+        "high": scores.high,
+        "others": dict(scores.others),
+    }

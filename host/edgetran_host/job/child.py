@@ -1,0 +1,112 @@
+"""Turns a design into a model: shrink the teacher, trim its vocabulary, distil."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.search.seeded_space import Design, architecture, keep_layers
+from edgetran_host.tasks import Encoded
+from edgetran_host.training import Recipe, Targets, distil
+from edgetran_host.transfer import Saliency, measure_saliency, plan_shrink, shrink
+from edgetran_host.vocabulary import trim_tokenizer
+
+SALIENCY_ROWS = 256
+SALIENCY_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Child:
+    """A shrunk model, its tokenizer, and which of the teacher's layers it kept."""
+
+    model: TextModel
+    tokenizer_json: bytes
+    layers: tuple[int, ...]
+
+
+class Nursery:
+    """Makes children of one teacher; saliency and vocabularies are worked out once."""
+
+    def __init__(self, work: Workbench, teacher: TextModel, tokenizer_json: bytes) -> None:
+        self._work = work
+        self._teacher = teacher
+        self._tokenizer_json = tokenizer_json
+        self._trimmed = lru_cache(maxsize=None)(self._trim)
+
+    @property
+    def teacher(self) -> TextModel:
+        return self._teacher
+
+    def child(self, design: Design) -> Child:
+        """The design with the teacher's weights, not trained yet."""
+        parent = self._teacher.config
+        tokenizer_json, tokens = self._tokenizer_json, None
+        if design.vocabulary is not None:
+            tokenizer_json, tokens = self._trimmed(design.vocabulary)
+        shape = architecture(parent, design)
+        kept = keep_layers(len(parent.architecture.layers), design.layers)
+        plan = plan_shrink(parent, shape, kept, self._saliency(), tokens=tokens)
+        config = dataclasses.replace(
+            parent,
+            architecture=shape,
+            vocab_size=len(tokens) if tokens else parent.vocab_size,
+            pad_id=tokens.index(parent.pad_id) if tokens else parent.pad_id,
+        )
+        return Child(shrink(self._teacher, plan, config), tokenizer_json, kept)
+
+    def distil(
+        self,
+        child: Child,
+        targets: Targets,
+        recipe: Recipe,
+        rows: int,
+        checkpoint: Path,
+        stage: str,
+    ) -> None:
+        """Trains the child in place on the first `rows` training rows."""
+        train = self._work.split.train[:rows]
+
+        def renamed(event: object) -> None:
+            self._work.on_progress(dataclasses.replace(event, stage=stage))  # type: ignore[type-var]
+
+        distil(
+            child.model,
+            self._work.encode(train, child.tokenizer_json),
+            targets[: len(train)],
+            self._work.task,
+            recipe,
+            checkpoint=checkpoint,
+            threads=self._work.threads,
+            on_progress=renamed,
+        )
+
+    @lru_cache(maxsize=1)  # noqa: B019  (one nursery a job)
+    def _saliency(self) -> Saliency:
+        rows = self._work.split.train[:SALIENCY_ROWS]
+        data = self._work.encode(rows, self._tokenizer_json)
+        regression = self._work.task.kind == "regression"
+
+        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            if regression:
+                return torch.nn.functional.mse_loss(logits[:, 0], labels.float())
+            return torch.nn.functional.cross_entropy(logits, labels)
+
+        return measure_saliency(self._teacher, _batches(data), loss)
+
+    def _trim(self, size: int) -> tuple[bytes, tuple[int, ...]]:
+        return trim_tokenizer(self._tokenizer_json, self._work.texts(), size)
+
+
+def _batches(data: Encoded) -> list[tuple[torch.Tensor, ...]]:
+    """(input_ids, attention_mask, token_type_ids, labels) a batch."""
+    arrays = (data.input_ids, data.attention_mask, data.token_type_ids, data.labels)
+    return [
+        tuple(torch.from_numpy(array[at : at + SALIENCY_BATCH]) for array in arrays)
+        for at in range(0, len(data.labels), SALIENCY_BATCH)
+    ]

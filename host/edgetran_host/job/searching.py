@@ -1,0 +1,167 @@
+"""The search stage: ask for a design, measure it on the board, train it briefly, tell.
+
+Cost comes first, because it needs no training: a design that breaks a limit on
+the board is told at once and its training is saved.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgetran.progress import Progress
+from edgetran.results import Measurement
+from edgetran_host.job.build import artefact_bytes, build, score_graph
+from edgetran_host.job.child import Nursery
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.checkpoint import save_model
+from edgetran_host.search.objective import (
+    Cost,
+    excess,
+    objective,
+    with_defaults,
+    within,
+)
+from edgetran_host.search.seeded_space import Design, SeededSpace
+from edgetran_host.search.study import SeededStudy, Trial
+from edgetran_host.training import Targets
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import BudgetError
+
+MEASURE_BLOCKS = 3
+MEASURE_RUNS = 20
+MEASURE_BLOCK_S = 0.3
+INFEASIBLE_PENALTY = 100.0  # an untrained design's J: far below any trained one's
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The fp32 seed: what everything else is compared with."""
+
+    cost: Cost
+    score: float             # on the held-out rows
+
+
+def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
+    """Ships the bundle to the target, measures it there, and takes it off again."""
+    work.board.upload(bundle)
+    try:
+        record = work.board.measure(
+            [(bundle, variant)],
+            blocks=MEASURE_BLOCKS,
+            runs=MEASURE_RUNS,
+            min_block_s=MEASURE_BLOCK_S,
+        )[0]
+    finally:
+        work.board.discard(bundle.digest)
+    return to_cost(record, artefact_bytes(bundle, variant))
+
+
+def to_cost(record: Measurement, size_bytes: int) -> Cost:
+    return Cost(
+        latency_s=record.latency_p50_s.value,
+        energy_j=record.energy_j.value if record.energy_j else None,
+        peak_power_w=record.peak_power_w.value if record.peak_power_w else None,
+        size_bytes=float(size_bytes),
+        modelled=record.modelled,
+    )
+
+
+class Search:
+    """One search of one job, continued from what its study already holds."""
+
+    def __init__(
+        self, work: Workbench, nursery: Nursery, targets: Targets, reference: Reference
+    ) -> None:
+        self._work = work
+        self._nursery = nursery
+        self._targets = targets
+        self._reference = reference
+        self._folder = work.run.folder("search")
+        self._budget = with_defaults(work.config.budget, reference.cost)
+        self._study = SeededStudy(
+            SeededSpace.around(nursery.teacher.config),
+            self._folder / "study.db",
+            work.config.random_seed,
+        )
+
+    def run(self) -> Trial:
+        """The best design that keeps every limit. Raises BudgetError when none does."""
+        total = self._work.effort.trials
+        while (done := self._trained()) < total and self._tried() < 4 * total:
+            self._report(done, total)
+            suggested = self._study.suggest()
+            if suggested is None:
+                break
+            self._evaluate(*suggested)
+        self._report(total, total)
+        best = self._study.best()
+        if best is None:
+            raise BudgetError(self._why_none(), hint="loosen the limit that is missed by least")
+        return best
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every trial as data, in order, for the report."""
+        return [asdict(trial) for trial in self._study.trials()]
+
+    def model_folder(self, design: Design) -> Path:
+        """Where a trained trial's weights are."""
+        return self._folder / design.label().replace(" ", "-")
+
+    def _evaluate(self, number: int, design: Design) -> None:
+        folder = self.model_folder(design)
+        child = self._nursery.child(design)
+        built = build(
+            self._work, child.model, child.tokenizer_json, "trial", (design.precision,), folder
+        )
+        variant = built.exported[0].variant.name
+        cost = cost_on_board(self._work, built.bundle, variant)
+        over = excess(cost, self._budget)
+        if not within(cost, self._budget):
+            value = -INFEASIBLE_PENALTY - sum(part for part in over if part > 0)
+            self._study.update(number, Trial(design, cost, None, value, False), over)
+            shutil.rmtree(folder)
+            return
+        effort = self._work.effort
+        self._nursery.distil(
+            child,
+            self._targets,
+            effort.trial_recipe,
+            effort.trial_rows,
+            folder / "checkpoint",
+            f"  trial {self._trained() + 1}",
+        )
+        trained = build(
+            self._work, child.model, child.tokenizer_json, "trial", (design.precision,), folder
+        )
+        scores, _ = score_graph(
+            self._work,
+            trained.exported[0].path,
+            child.tokenizer_json,
+            self._work.split.valid,
+            self._work.valid_task,
+        )
+        save_model(child.model, folder / "model", child.tokenizer_json)
+        value = objective(scores.value, self._reference.score, cost, self._reference.cost)
+        self._study.update(number, Trial(design, cost, scores.value, value, True), over)
+        trained.exported[0].path.unlink()
+
+    def _trained(self) -> int:
+        return sum(trial.score is not None for trial in self._study.trials())
+
+    def _tried(self) -> int:
+        return len(self._study.trials())
+
+    def _report(self, done: int, total: int) -> None:
+        best = self._study.best()
+        detail = f"best {best.design.label()}" if best else ""
+        self._work.on_progress(Progress("search", done, total, detail))
+
+    def _why_none(self) -> str:
+        limits = {k: v for k, v in asdict(self._budget).items() if v is not None}
+        closest = max(self._study.trials(), key=lambda trial: trial.value, default=None)
+        near = f"; the closest needs {json.dumps(asdict(closest.cost))}" if closest else ""
+        return f"no design keeps the limits {json.dumps(limits)}{near}"

@@ -1,0 +1,74 @@
+"""First stages of a job: the data, and the seed fine-tuned to teach everything after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgetran_host.job.build import scores_to_json
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.checkpoint import load_model, save_model
+from edgetran_host.models.seeds import seed_model
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.tasks import floor_score, score
+from edgetran_host.training import Targets, fine_tune, predict, teacher_targets
+
+
+def describe_data(work: Workbench) -> dict[str, Any]:
+    """Rows, labels, sequence length, and the bag-of-words floor on dev."""
+    return {
+        "task": work.task.name,
+        "kind": work.task.kind,
+        "labels": list(work.task.labels),
+        "metric": work.task.metric,
+        "rows": {
+            "train": len(work.split.train),
+            "valid": len(work.split.valid),
+            "dev": len(work.split.dev),
+        },
+        "sequence_length": work.sequence_length,
+        "floor": scores_to_json(floor_score(work.task)),
+    }
+
+
+def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
+    """The seed fine-tuned on the task; trained once, loaded afterwards."""
+    folder = work.run.folder("seed")
+
+    def train() -> dict[str, Any]:
+        model = seed_model(work.seed, work.outputs, work.sequence_length)
+        fine_tune(
+            model,
+            work.encode(work.split.train, work.seed.tokenizer_json),
+            work.task,
+            work.effort.seed_recipe,
+            checkpoint=folder / "checkpoint",
+            threads=work.threads,
+            on_progress=work.on_progress,
+        )
+        save_model(model, folder / "model", work.seed.tokenizer_json)
+        found = {}
+        for name, rows, task in (
+            ("valid", work.split.valid, work.valid_task),
+            ("dev", work.split.dev, work.task),
+        ):
+            data = work.encode(rows, work.seed.tokenizer_json)
+            found[name] = scores_to_json(score(task, predict(model, data, work.threads)))
+        return found
+
+    work.run.once("seed", train)
+    return load_model(folder / "model")
+
+
+def targets(work: Workbench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
+    """What the teacher says about every training row; computed once."""
+    file = work.run.folder("seed") / "targets.safetensors"
+    if file.exists():
+        return Targets.load(file)
+    found = teacher_targets(
+        teacher,
+        work.encode(work.split.train, tokenizer_json),
+        threads=work.threads,
+        on_progress=work.on_progress,
+    )
+    found.save(file)
+    return found

@@ -1,0 +1,84 @@
+"""What every stage of one job shares: the request, the data, the seed, the boards."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+from edgetran import Board
+from edgetran.progress import OnProgress
+from edgetran_host.job.config import JobConfig
+from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.models.seeds import Seed, load_seed
+from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode, load_task
+from edgetran_host.training.recipes import Effort, effort
+
+VALIDATION_SHARE = 0.1   # of the training rows, held out to choose designs on
+MAX_VALIDATION_ROWS = 1000
+CHECK_ROWS = 32          # real rows on which an export must agree with its model
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows by use. Designs are chosen on `valid`; `dev` is only ever reported."""
+
+    train: tuple[Row, ...]
+    valid: tuple[Row, ...]
+    dev: tuple[Row, ...]
+
+
+@dataclass
+class Workbench:
+    config: JobConfig
+    run: RunDirectory
+    board: Board             # the target
+    reference: Board         # this machine, measured for real
+    threads: int
+    on_progress: OnProgress
+
+    @cached_property
+    def effort(self) -> Effort:
+        return effort(self.config.effort)
+
+    @cached_property
+    def task(self) -> Task:
+        rows = self.config.train_rows or self.effort.train_rows
+        return load_task(self.config.data, limit=rows)
+
+    @cached_property
+    def split(self) -> Split:
+        rows = list(self.task.train)
+        random.Random(self.config.random_seed).shuffle(rows)
+        held = min(MAX_VALIDATION_ROWS, max(1, round(len(rows) * VALIDATION_SHARE)))
+        return Split(train=tuple(rows[held:]), valid=tuple(rows[:held]), dev=self.task.dev)
+
+    @cached_property
+    def valid_task(self) -> Task:
+        """The task as scored on the held-out rows."""
+        return dataclasses.replace(self.task, dev=self.split.valid)
+
+    @cached_property
+    def seed(self) -> Seed:
+        return load_seed(self.config.seed)
+
+    @cached_property
+    def outputs(self) -> int:
+        return max(1, len(self.task.labels))
+
+    @cached_property
+    def sequence_length(self) -> int:
+        return self.config.sequence_length or choose_sequence_length(
+            self.seed.tokenizer_json, self.task
+        )
+
+    def encode(self, rows: tuple[Row, ...], tokenizer_json: bytes) -> Encoded:
+        return encode(tokenizer_json, rows, self.sequence_length, self.task)
+
+    def check_rows(self) -> tuple[Row, ...]:
+        return self.split.valid[:CHECK_ROWS]
+
+    def texts(self) -> list[str]:
+        """Every training string, for counting word pieces."""
+        return [text for row in self.task.train for text in (row.text, row.text_pair) if text]
