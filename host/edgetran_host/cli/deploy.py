@@ -1,0 +1,89 @@
+"""`edgetran deploy`: the main job, or a bundle that exists already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from edgetran_host.cli.options import json_option, threads_option
+
+
+@click.command()
+@click.option("--target", required=True, help="Board: a catalogue name, an added one, host:port.")
+@click.option("--data", default="intents", show_default=True, help="Task: folder, hf:NAME, intents.")
+@click.option("--seed", default="minilm", show_default=True, help="Encoder: minilm, folder, hub name.")
+@click.option(
+    "--effort", type=click.Choice(["quick", "standard", "thorough"]), default="quick",
+    show_default=True, help="How much training and searching to pay for.",
+)
+@click.option("--max-latency", default=None, metavar="40ms", help="Hard limit on the target (p50).")
+@click.option("--max-energy", default=None, metavar="300mJ", help="Hard limit per inference.")
+@click.option("--max-size", default=None, metavar="20MB", help="Hard limit on graph + tokenizer.")
+@click.option("--max-power", default=None, metavar="5W", help="Hard limit on peak power.")
+@click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
+@click.option("--name", default="", help="Name to serve under; default: the task's.")
+@click.option("--run", "run_path", type=click.Path(path_type=Path), default=None,
+              help="Run directory; default: runs/<task>-<target>-<id>.")
+@click.option("--sequence-length", type=click.IntRange(4, 512), default=None,
+              help="Tokens a sentence; default: covers 99 % of the rows.")
+@click.option("--train-rows", type=click.IntRange(64), default=None, help="Use the first rows only.")
+@click.option("--random-seed", type=int, default=0, show_default=True)
+@threads_option
+@json_option
+def deploy(target: str, data: str, seed: str, effort: str, max_latency: str | None,
+           max_energy: str | None, max_size: str | None, max_power: str | None,
+           bundle: Path | None, name: str, run_path: Path | None, sequence_length: int | None,
+           train_rows: int | None, random_seed: int, threads: int | None, as_json: bool) -> None:
+    """Find a model for a task that fits a board, train it, and deploy it.
+
+    Runs again from where it stopped when the same command is given again.
+
+    \b
+    Examples:
+      edgetran deploy --target nano --data intents --max-latency 40ms
+      edgetran deploy --target nano --data path/to/SST-2 --max-energy 300mJ --max-size 20MB
+      edgetran deploy --target rpi4 --bundle runs/intents-nano-0a1b2c3d/bundle.tar
+    """
+    from edgetran_host.job.config import Budget, JobConfig
+    from edgetran_host.job.units import parse
+
+    def limit(kind: str, text: str | None) -> float | None:
+        return parse(kind, text) if text else None
+
+    config = JobConfig(
+        data=data, seed=seed, target=target, effort=effort,
+        budget=Budget(
+            max_latency_s=limit("latency", max_latency), max_energy_j=limit("energy", max_energy),
+            max_size_bytes=limit("size", max_size), max_power_w=limit("power", max_power),
+        ),
+        sequence_length=sequence_length, random_seed=random_seed, train_rows=train_rows, model=name,
+    )
+    if bundle is not None:
+        _deploy_bundle(bundle, config, threads, as_json)
+    else:
+        _deploy_job(config, run_path, threads, as_json)
+
+
+def _deploy_job(config, run_path: Path | None, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.show import show_result
+    from edgetran_host.job.running import run_job
+
+    with progress(as_json=as_json) as on_progress:
+        result = run_job(config, run_path, threads=threads, on_progress=on_progress)
+    show_result(result, as_json=as_json)
+
+
+def _deploy_bundle(path: Path, config, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    import edgetran
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.show import show_deployment
+    from edgetran_protos.bundle import Bundle
+
+    bundle = Bundle.open(path)
+    with edgetran.connect(config.target, threads=threads) as board:
+        with progress(as_json=as_json) as on_progress:
+            name = config.model or bundle.card.name
+            deployment = board.deploy(bundle, model=name, on_progress=on_progress)
+        show_deployment(deployment, board.describe(), as_json=as_json)

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(
+        function
+    )
+
+
+def threads_option(function: F) -> F:
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=None,
+        help="Compute threads; default: the cores that are free.",
+    )(function)

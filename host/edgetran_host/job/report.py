@@ -1,0 +1,126 @@
+"""report.html: one self-contained page with the run's figures and plots."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from typing import Any
+
+from edgetran_host.job.run_directory import RunDirectory, write_atomically
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#1b1f24}
+table{border-collapse:collapse;width:100%;margin:1em 0}
+td,th{border-bottom:1px solid #d8dee4;padding:.4em .6em;text-align:right}
+td:first-child,th:first-child{text-align:left}tr.chosen{font-weight:600;background:#eef6ee}
+.note{color:#57606a}img{max-width:100%}.emulated{background:#fff3cd;padding:.5em 1em}
+"""
+
+
+def write_report(run: RunDirectory, result: dict[str, Any]) -> None:
+    """Writes RUN/report.html from the result and the stored measurements."""
+    measurements = run.stage("measurements") or {}
+    plots = [("Search: score against cost", _search_plot(result))]
+    samples = _latency_plot(result, measurements)
+    if samples:
+        plots.append(("Latency on this machine, every timed run", samples))
+    body = [f"<h1>{html.escape(result['data']['task'])}</h1>", _boards(result), _table(result)]
+    for title, picture in plots:
+        body.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{picture}">')
+    config = html.escape(json.dumps(result["config"], indent=2))
+    body.append(f"<h2>Request</h2><pre>{config}</pre>")
+    page = (
+        f"<!doctype html><meta charset=utf-8><title>edgetran report</title>"
+        f"<style>{STYLE}</style>{''.join(body)}"
+    )
+    write_atomically(run.path / "report.html", page.encode())
+
+
+def _boards(result: dict[str, Any]) -> str:
+    target = result["boards"]["target"]
+    text = f"<p>Target: {html.escape(target['title'])} ({html.escape(target['unit'])})</p>"
+    if target["emulated"]:
+        text += (
+            '<p class="emulated">The board was emulated: its times, energy and power (marked ~) '
+            "are modelled, not measured. Columns without ~ were measured on this machine.</p>"
+        )
+    return text
+
+
+def _table(result: dict[str, Any]) -> str:
+    from edgetran_host.cli.show import figure, latency, percent, ratio
+
+    head = ["model", result["data"]["metric"] + " (95 %)", "weights", "MB", "p50 / p99 ms", "mJ",
+            "peak W", "this machine p50 / p99 ms"]
+    base = result["rows"][0]
+    lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
+    for row in result["rows"]:
+        record = row["measured"]["target"]
+        local = row["measured"].get("reference", record)
+        size = f"{row['artefact_bytes'] / 1e6:.1f} ({ratio(base, row, 'artefact_bytes')})"
+        cells = [row["title"], percent(row["scores"]), f"{row['parameters'] / 1e6:.1f} M", size,
+                 latency(record), figure(record, "energy_j", 1e3),
+                 figure(record, "peak_power_w", 1.0), latency(local)]
+        css = ' class="chosen"' if row["key"] == "chosen" else ""
+        lines.append(f"<tr{css}>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
+    floor = percent(result["data"]["floor"])
+    lines.append(f'</table><p class="note">Bag-of-words floor on the same rows: {floor}</p>')
+    return "".join(lines)
+
+
+def _search_plot(result: dict[str, Any]) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    trials = [t for t in result["search"]["trials"] if t["score"] is not None]
+    latency_ms = [t["cost"]["latency_s"] * 1e3 for t in trials]
+    scores = [100 * t["score"] for t in trials]
+    size = [t["cost"]["size_bytes"] / 1e6 for t in trials]
+    points = axes.scatter(latency_ms, scores, c=size, cmap="viridis", s=70)
+    figure.colorbar(points, ax=axes, label="artefact, MB")
+    for trial, x, y in zip(trials, latency_ms, scores):
+        design = trial["design"]
+        label = f"{design['layers']}L {design['heads']}h {design['feed_forward']}"
+        axes.annotate(label, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    seed = result["search"]["reference"]
+    axes.scatter([seed["cost"]["latency_s"] * 1e3], [100 * seed["score"]], marker="*", s=180,
+                 color="#b35900", label="seed, fp32")
+    best = result["search"]["best"]
+    axes.scatter([best["cost"]["latency_s"] * 1e3], [100 * best["score"]], s=200,
+                 facecolors="none", edgecolors="#1a7f37", linewidths=2, label="chosen")
+    modelled = " (modelled)" if seed["cost"]["modelled"] else ""
+    axes.set_xlabel(f"latency on the target, ms{modelled}")
+    axes.set_ylabel(f"{result['data']['metric']} on held-out rows, %")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    return _png(figure)
+
+
+def _latency_plot(result: dict[str, Any], measurements: dict[str, Any]) -> str:
+    from matplotlib.figure import Figure
+
+    rows = []
+    for row in result["rows"]:
+        for record in measurements.get(row["key"], {}).values():
+            if record["samples_s"]:
+                rows.append((row["title"], [s * 1e3 for s in record["samples_s"]]))
+    if not rows:
+        return ""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    for title, samples in rows:
+        axes.hist(samples, bins=80, histtype="stepfilled", alpha=0.5, label=title)
+    axes.set_xlabel("ms a run")
+    axes.set_ylabel("runs")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return _png(figure)
+
+
+def _png(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()

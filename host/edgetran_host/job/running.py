@@ -1,0 +1,94 @@
+"""Opens a run, gives it its boards, runs the job, and finds runs again."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import edgetran
+from edgetran.progress import OnProgress, ignore
+from edgetran_host.job.config import JobConfig
+from edgetran_host.job.run_directory import RunDirectory
+from edgetran_protos.errors import UsageError
+
+RUNS = Path("runs")
+
+
+def run_job(
+    config: JobConfig,
+    path: Path | None = None,
+    *,
+    threads: int | None = None,
+    on_progress: OnProgress = ignore,
+) -> dict[str, Any]:
+    """Runs or continues the deploy job of `config`; returns the final figures."""
+    from edgetran_host.job.deploying import deploy_job
+    from edgetran_host.job.report import write_report
+    from edgetran_host.job.workbench import Workbench
+    from edgetran_host.tasks import load_task
+    from edgetran_host.training.recipes import effort
+
+    # Before anything is made: the target must exist and the data must load.
+    load_task(config.data, limit=config.train_rows or effort(config.effort).train_rows)
+    count = threads or free_cores()
+    with edgetran.connect(config.target, threads=count) as board:
+        with edgetran.connect("local", threads=count) as reference:
+            run = RunDirectory.create(path or RUNS / run_name(config), config)
+            with run.locked():
+                work = Workbench(config, run, board, reference, count, on_progress)
+                result = deploy_job(work)
+                write_report(run, result)
+    return result
+
+
+def run_name(config: JobConfig) -> str:
+    """<task>-<target>-<id>, safe as a folder name."""
+    task = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.data).name).strip("-").lower() or "task"
+    target = re.sub(r"[^A-Za-z0-9._-]+", "-", config.target)
+    return f"{task}-{target}-{config.identity()}"
+
+
+def free_cores() -> int:
+    """Cores nobody uses now, at least one: two threads on busy cores collapse tenfold."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    busy = os.getloadavg()[0]
+    return max(1, round((cores or 1) - busy))
+
+
+def find_runs(folder: Path) -> list[dict[str, Any]]:
+    """Every run below `folder`, oldest first: name, request, finished stages."""
+    found = []
+    for config in sorted(folder.glob("*/config.json"), key=lambda file: file.stat().st_mtime):
+        run = RunDirectory(config.parent)
+        stages = sorted(file.stem for file in (run.path / "stages").glob("*.json"))
+        found.append(
+            {
+                "name": run.path.name,
+                "path": str(run.path),
+                "config": run.config().to_json(),
+                "stages": stages,
+                "finished": run.result() is not None,
+            }
+        )
+    return found
+
+
+def finished_result(name: str | None, folder: Path) -> dict[str, Any]:
+    """The figures of one run. Raises UsageError when there is none."""
+    if name is None:
+        done = [run for run in find_runs(folder) if run["finished"]]
+        if not done:
+            raise UsageError(f"no finished run in {folder}", hint="start with `edgetran deploy`")
+        path = Path(done[-1]["path"])
+    else:
+        path = Path(name) if (Path(name) / "config.json").exists() else folder / name
+    if not (path / "config.json").exists():
+        raise UsageError(f"no run at {path}", hint="`edgetran runs list` names them")
+    result = RunDirectory(path).result()
+    if result is None:
+        raise UsageError(f"{path} is not finished", hint="give the same `edgetran deploy` again")
+    return result
+
+
