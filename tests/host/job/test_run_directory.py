@@ -1,0 +1,59 @@
+"""A run on disk: finished stages are kept, half-written ones never seen."""
+
+from pathlib import Path
+
+import pytest
+
+from edgetran_host.job.config import Budget, JobConfig
+from edgetran_host.job.run_directory import RunDirectory, write_atomically
+from edgetran_protos.errors import UsageError
+
+CONFIG = JobConfig(
+    data="intents", seed="minilm", target="nano", effort="quick", budget=Budget(max_latency_s=0.04)
+)
+
+
+def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", CONFIG)
+    calls = []
+    for _ in range(2):
+        result = run.once("seed", lambda: calls.append(1) or {"score": 0.9})
+        assert result == {"score": 0.9}
+    assert len(calls) == 1
+    assert RunDirectory.create(tmp_path / "run", CONFIG).stage("seed") == {"score": 0.9}
+
+
+def test_an_interrupted_stage_leaves_nothing(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", CONFIG)
+
+    def interrupted() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.once("seed", interrupted)
+    assert run.stage("seed") is None
+
+
+def test_the_request_survives_and_another_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", CONFIG)
+    assert run.config() == CONFIG
+    other = JobConfig(data="intents", seed="minilm", target="rpi4", effort="quick")
+    assert other.identity() != CONFIG.identity()
+    with pytest.raises(UsageError, match="holds another run"):
+        RunDirectory.create(tmp_path / "run", other)
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    first = RunDirectory.create(tmp_path / "run", CONFIG)
+    second = RunDirectory.create(tmp_path / "run", CONFIG)
+    with first.locked(), pytest.raises(UsageError, match="another process"), second.locked():
+        pass
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    write_atomically(file, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(file, "not bytes")  # type: ignore[arg-type]
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

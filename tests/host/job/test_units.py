@@ -1,0 +1,28 @@
+"""Quantities as people write them."""
+
+import pytest
+
+from edgetran_host.job.units import parse
+from edgetran_protos.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("latency", "40ms", 0.040),
+        ("latency", "1.5 s", 1.5),
+        ("energy", "300mJ", 0.300),
+        ("size", "20MB", 20e6),
+        ("size", "1MiB", 2**20),
+        ("power", "5W", 5.0),
+    ],
+)
+def test_reads_units(kind: str, text: str, value: float) -> None:
+    assert parse(kind, text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["40", "ms", "40 mJ", "-3ms", "0ms", "1.2.3ms", "", "nan ms"])
+def test_refuses_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse("latency", text)
+    assert "40ms" in caught.value.hint
