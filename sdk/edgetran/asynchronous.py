@@ -1,0 +1,88 @@
+"""A board for asyncio programs: the verbs that answer requests, without threads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Optional
+
+import grpc
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2
+from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
+from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
+from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
+from edgetran_protos.open_inference import SERVICE, message
+
+from edgetran import convert
+from edgetran.channel import OPTIONS, translated
+from edgetran.convert import Tensor, Text
+from edgetran.results import Answer, BoardInfo, Deployment, Prediction, TelemetrySample
+
+ASK_S = 30.0
+INFER_S = 120.0
+
+
+class AsyncBoard:
+    """One daemon behind one address. Made by `edgetran.connect_async`; use `async with`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
+        self._device = DeviceServiceStub(self._channel)
+        self._text = TextServiceStub(self._channel)
+        self._deployment = DeploymentServiceStub(self._channel)
+        self._model_infer = self._channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=message("ModelInferRequest").SerializeToString,
+            response_deserializer=message("ModelInferResponse").FromString,
+        )
+
+    async def __aenter__(self) -> AsyncBoard:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def describe(self) -> BoardInfo:
+        with translated(self.address):
+            raw = await self._device.Describe(device_pb2.DescribeRequest(), timeout=ASK_S)
+        return convert.board_info(raw)
+
+    async def telemetry(self, period_s: float = 1.0) -> AsyncIterator[TelemetrySample]:
+        """Samples until the caller stops reading."""
+        call = self._device.Telemetry(device_pb2.TelemetryRequest(period_s=period_s))
+        try:
+            with translated(self.address):
+                async for raw in call:
+                    yield convert.telemetry_sample(raw)
+        finally:
+            call.cancel()
+
+    async def predict(self, texts: Sequence[Text], model: Optional[str] = None) -> list[Prediction]:
+        return list((await self.answer(texts, model)).predictions)
+
+    async def answer(self, texts: Sequence[Text], model: Optional[str] = None) -> Answer:
+        request = convert.predict_request(texts, model)
+        with translated(self.address):
+            raw = await self._text.Predict(request, timeout=INFER_S)
+        return convert.answer(raw)
+
+    async def infer(self, model: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        request = convert.infer_request(model, inputs)
+        with translated(self.address):
+            raw = await self._model_infer(request, timeout=INFER_S)
+        return convert.infer_outputs(raw)
+
+    async def deployments(self, history: bool = False) -> list[Deployment]:
+        request = deployment_pb2.ListDeploymentsRequest(history=history)
+        with translated(self.address):
+            raw = await self._deployment.ListDeployments(request, timeout=ASK_S)
+        return [convert.deployment(entry) for entry in raw.deployments]

@@ -1,0 +1,211 @@
+"""A board to talk to: every verb of the daemon as one method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Optional, Union
+
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as deployment_messages
+from edgetran_protos.generated.edgetran.v1 import device_pb2, measurement_pb2
+from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
+from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
+from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceStub
+from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
+from edgetran_protos.open_inference import SERVICE, message
+
+from edgetran import convert
+from edgetran.channel import open_channel, stream, translated
+from edgetran.convert import Tensor, Text
+from edgetran.errors import BoardError
+from edgetran.progress import OnProgress, Progress, ignore
+from edgetran.results import (
+    Answer,
+    BoardInfo,
+    Deployment,
+    Measurement,
+    Prediction,
+    TelemetrySample,
+)
+from edgetran.upload import Upload
+
+ASK_S = 30.0  # deadline of a question that needs no work
+INFER_S = 120.0
+DEPLOY_S = 600.0
+MEASURE_S = 1800.0  # a subject
+DEPLOY_STEPS = ("verify", "stage", "probe", "switch", "commit")
+
+Subject = tuple[Union[Bundle, str], Optional[str]]  # bundle or its digest; variant or None
+
+
+class Board:
+    """One daemon behind one address. Made by `edgetran.connect`; use it in a `with`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = open_channel(address)
+        self._device = DeviceServiceStub(self._channel)
+        self._text = TextServiceStub(self._channel)
+        self._measurement = MeasurementServiceStub(self._channel)
+        self._deployment = DeploymentServiceStub(self._channel)
+        self._model_infer = self._channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=message("ModelInferRequest").SerializeToString,
+            response_deserializer=message("ModelInferResponse").FromString,
+        )
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def describe(self) -> BoardInfo:
+        with translated(self.address):
+            raw = self._device.Describe(device_pb2.DescribeRequest(), timeout=ASK_S)
+        return convert.board_info(raw)
+
+    def telemetry(self, period_s: float = 1.0) -> Iterator[TelemetrySample]:
+        """Samples until the caller stops reading."""
+        with translated(self.address):
+            events = self._device.Telemetry(device_pb2.TelemetryRequest(period_s=period_s))
+        for raw in stream(events, self.address):
+            yield convert.telemetry_sample(raw)
+
+    def predict(self, texts: Sequence[Text], model: Optional[str] = None) -> list[Prediction]:
+        """One prediction a text (or pair of texts); model None: the only one deployed."""
+        return list(self.answer(texts, model).predictions)
+
+    def answer(self, texts: Sequence[Text], model: Optional[str] = None) -> Answer:
+        """The predictions with the times they took."""
+        request = convert.predict_request(texts, model)
+        with translated(self.address):
+            return convert.answer(self._text.Predict(request, timeout=INFER_S))
+
+    def infer(self, model: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors in, tensors out, over the Open Inference Protocol."""
+        request = convert.infer_request(model, inputs)
+        with translated(self.address):
+            raw = self._model_infer(request, timeout=INFER_S)
+        return convert.infer_outputs(raw)
+
+    def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:
+        """Sends what the board lacks; a broken connection is resumed where it stopped."""
+        with translated(self.address):
+            Upload(self._channel, self.address, bundle, on_progress).run()
+
+    def measure(
+        self,
+        subjects: Sequence[Subject],
+        *,
+        warmup_runs: int = 0,
+        runs: int = 0,
+        blocks: int = 0,
+        threads: int = 0,
+        batch_size: int = 0,
+        min_block_s: float = 0.0,
+        on_progress: OnProgress = ignore,
+    ) -> list[Measurement]:
+        """One record a subject, in order; zeros leave the choice to the daemon.
+
+        Bundles are sent first; of a digest the blobs must be on the board. The
+        subjects are measured in interleaved blocks, so that drift hits them alike.
+        """
+        request = measurement_pb2.MeasureRequest(
+            subjects=[self._subject(subject, on_progress) for subject in subjects],
+            warmup_runs=warmup_runs,
+            runs=runs,
+            blocks=blocks,
+            threads=threads,
+            batch_size=batch_size,
+            min_block_s=min_block_s,
+        )
+        with translated(self.address):
+            events = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
+        records = []
+        for event in stream(events, self.address):
+            if event.HasField("record"):
+                records.append(convert.measurement(event.record))
+            else:
+                step = event.progress
+                on_progress(Progress(step.stage, step.done, step.total))
+        if len(records) != len(subjects):
+            raise BoardError(f"{len(subjects)} subjects gave {len(records)} records")
+        return records
+
+    def deploy(
+        self,
+        bundle: Bundle,
+        *,
+        model: Optional[str] = None,
+        variant: Optional[str] = None,
+        on_progress: OnProgress = ignore,
+    ) -> Deployment:
+        """Sends, verifies, probes and serves a bundle; on failure the old model serves on.
+
+        model: the name to serve under, the bundle's own when None. variant None:
+        the first whose runtime the board has.
+        """
+        self.upload(bundle, on_progress)
+        request = deployment_messages.DeployRequest(
+            model=model or bundle.card.name, bundle_digest=bundle.digest, variant=variant or ""
+        )
+        with translated(self.address):
+            events = self._deployment.Deploy(request, timeout=DEPLOY_S)
+        deployed = None
+        for event in stream(events, self.address):
+            on_progress(Progress(event.step, *_deploy_progress(event.step), event.detail))
+            if event.HasField("deployment"):
+                deployed = convert.deployment(event.deployment)
+        if deployed is None:
+            raise BoardError("the deployment ended without a result", hint="see `deployments()`")
+        return deployed
+
+    def deployments(self, history: bool = False) -> list[Deployment]:
+        """What the board serves; with `history` also what it served or refused before."""
+        request = deployment_messages.ListDeploymentsRequest(history=history)
+        with translated(self.address):
+            raw = self._deployment.ListDeployments(request, timeout=ASK_S)
+        return [convert.deployment(entry) for entry in raw.deployments]
+
+    def rollback(self, model: str, reason: str = "") -> Deployment:
+        """Back to the bundle that served before under this name."""
+        request = deployment_messages.RollbackRequest(model=model, reason=reason)
+        with translated(self.address):
+            return convert.deployment(self._deployment.Rollback(request, timeout=DEPLOY_S))
+
+    def remove(self, model: str) -> int:
+        """Stops serving a model and frees its blobs; returns the bytes freed."""
+        request = deployment_messages.RemoveRequest(model=model)
+        with translated(self.address):
+            return self._deployment.Remove(request, timeout=ASK_S).freed_bytes
+
+    def discard(self, digest: str) -> int:
+        """Drops a bundle that was sent to be measured; returns the bytes freed."""
+        request = deployment_messages.DiscardRequest(bundle_digest=digest)
+        with translated(self.address):
+            return self._deployment.Discard(request, timeout=ASK_S).freed_bytes
+
+    def _subject(self, subject: Subject, on_progress: OnProgress) -> measurement_pb2.Subject:
+        bundle, variant = subject
+        if isinstance(bundle, Bundle):
+            if variant:
+                bundle.card.variant(variant)  # an unknown one fails before the transfer
+            self.upload(bundle, on_progress)
+            bundle = bundle.digest
+        return measurement_pb2.Subject(bundle_digest=bundle, variant=variant or "")
+
+
+def _deploy_progress(step: str) -> tuple[int, int]:
+    """(done, total) of a step; a step we do not know counts as the last."""
+    known = DEPLOY_STEPS.index(step) + 1 if step in DEPLOY_STEPS else len(DEPLOY_STEPS)
+    return known, len(DEPLOY_STEPS)

@@ -1,0 +1,97 @@
+"""The way to one daemon: a gRPC channel whose failures are errors of our tree.
+
+The one place on this side where gRPC's errors are translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional, TypeVar, Union
+
+import grpc
+from edgetran_protos.errors import from_trailers
+
+from edgetran.errors import BoardBusy, BoardError, BoardUnreachable, EdgeTranError
+
+MAX_MESSAGE_BYTES = 64 << 20
+OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
+    ("grpc.enable_http_proxy", 0),  # boards are near; a proxy cannot reach them
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+Event = TypeVar("Event")
+
+
+def open_channel(address: str) -> grpc.Channel:
+    return grpc.insecure_channel(address, options=list(OPTIONS))
+
+
+@contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Within, an RpcError leaves as the error of ours that it stands for."""
+    try:
+        yield
+    except grpc.RpcError as exc:
+        raise to_error(exc, address) from None  # gRPC's own text is in the message
+    except ValueError as exc:
+        if "closed channel" not in str(exc).lower():
+            raise
+        raise _closed(address) from None
+
+
+def stream(events: Any, address: str) -> Iterator[Any]:
+    """The events of a server stream; leaving the loop early cancels the call."""
+    try:
+        with translated(address):
+            yield from events
+    finally:
+        events.cancel()
+
+
+def to_error(exc: grpc.RpcError, address: str) -> EdgeTranError:
+    code, details = _status(exc)
+    ours = from_trailers(details, _trailers(exc))
+    if ours is not None:
+        return ours
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return BoardUnreachable(f"{address} did not answer in time", hint=_reach_hint(address))
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return BoardUnreachable(f"cannot reach {address}: {details}", hint=_reach_hint(address))
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return BoardBusy(f"{address}: {details}", hint="try again, or send less at once")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return BoardError(
+            f"{address} answers, but not to this request: {details}",
+            hint="is it an edgetran-daemon, of this edgetran's version?",
+        )
+    if code is grpc.StatusCode.CANCELLED:
+        return BoardError(f"the request to {address} was cancelled", hint="connect again")
+    name = code.name if code is not None else "UNKNOWN"
+    return BoardError(f"{address}: {name}: {details}", hint="the daemon's log may say more")
+
+
+def _status(exc: grpc.RpcError) -> tuple[Optional[grpc.StatusCode], str]:
+    if isinstance(exc, (grpc.Call, grpc.aio.AioRpcError)):
+        return exc.code(), exc.details() or "no details"
+    return None, str(exc)
+
+
+def _trailers(exc: grpc.RpcError) -> Optional[Sequence[tuple[str, Union[str, bytes]]]]:
+    if isinstance(exc, (grpc.Call, grpc.aio.AioRpcError)):
+        return [(key, value) for key, value in exc.trailing_metadata() or ()]
+    return None
+
+
+def _reach_hint(address: str) -> str:
+    return (
+        f"is the board on and is {address} right? on it, run `edgetran-daemon --listen {address}`"
+    )
+
+
+def _closed(address: str) -> BoardError:
+    return BoardError(f"the connection to {address} is closed", hint="call edgetran.connect again")

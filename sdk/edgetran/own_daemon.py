@@ -1,0 +1,162 @@
+"""Daemons of our own: started on this machine for `local` and for emulated boards.
+
+One state directory a board and unit, one daemon a directory. A lock file keeps
+two callers from starting two; the ready file says where the running one listens.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from edgetran_protos.generated.edgetran.v1.device_pb2 import DescribeRequest
+from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
+
+from edgetran import convert
+from edgetran.channel import open_channel, translated
+from edgetran.errors import BoardBusy, BoardError, BoardUnreachable
+from edgetran.places import locked
+from edgetran.results import BoardInfo
+
+MODULE = "edgetran_daemon"
+START_S = 20.0  # how long a daemon may take until it serves
+ALIVE_S = 5.0  # how long a running one may take to answer
+POLL_S = 0.05
+IDLE_EXIT_S = 900
+LOG_TAIL_LINES = 15
+
+# Held so that Python neither warns about children still running nor leaves them undead.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class OwnDaemon:
+    """What one of our daemons is to be: `emulate` empty means this very machine."""
+
+    state: Path
+    emulate: str = ""  # "jetson-nano:gpu"
+    threads: Optional[int] = None
+
+    @property
+    def ready_file(self) -> Path:
+        return self.state / "ready.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.state / "daemon.log"
+
+    def command(self) -> list[str]:
+        emulate = ["--emulate", self.emulate] if self.emulate else []
+        threads = ["--threads", str(self.threads)] if self.threads else []
+        return [
+            *(sys.executable, "-m", MODULE, "--listen", "127.0.0.1:0"),
+            *("--state", str(self.state), "--ready-file", str(self.ready_file)),
+            *("--idle-exit", str(IDLE_EXIT_S)),
+            *emulate,
+            *threads,
+        ]
+
+
+def ensure(daemon: OwnDaemon) -> str:
+    """The address of the running daemon, started if need be."""
+    with locked(daemon.state / "start.lock"):
+        address = running(daemon)
+        return address if address else _start(daemon)
+
+
+def running(daemon: OwnDaemon) -> str:
+    """The address of a daemon that answers from `daemon.state`; empty when none does."""
+    ready = _read_ready(daemon.ready_file)
+    if ready is None or not _alive(ready[1]):
+        return ""
+    address, pid = ready
+    try:
+        info = describe(address, ALIVE_S)
+    except BoardError:
+        return ""  # another process has the number now, or it hangs
+    if daemon.threads and info.threads != daemon.threads:
+        raise BoardBusy(
+            f"{info.title} is already emulated or served here with {info.threads} threads",
+            hint=f"leave out the threads, or stop it first: kill {pid}",
+        )
+    return address
+
+
+def describe(address: str, timeout_s: float) -> BoardInfo:
+    with open_channel(address) as channel, translated(address):
+        raw = DeviceServiceStub(channel).Describe(DescribeRequest(), timeout=timeout_s)
+    return convert.board_info(raw)
+
+
+def _start(daemon: OwnDaemon) -> str:
+    if importlib.util.find_spec(MODULE) is None:
+        raise BoardUnreachable(
+            "no daemon is installed on this machine",
+            hint="pip install 'edgetran-daemon[onnxruntime]'",
+        )
+    daemon.ready_file.unlink(missing_ok=True)
+    with daemon.log_file.open("wb") as log:
+        process = subprocess.Popen(
+            daemon.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C in the caller's terminal is not for it
+        )
+    _started.append(process)
+    return _await_ready(daemon, process)
+
+
+def _await_ready(daemon: OwnDaemon, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        ready = _read_ready(daemon.ready_file)
+        if ready is not None:
+            describe(ready[0], ALIVE_S)
+            return ready[0]
+        if process.poll() is not None:
+            raise _failed(daemon, f"the daemon ended with status {process.returncode}")
+        time.sleep(POLL_S)
+    process.terminate()
+    raise _failed(daemon, f"the daemon was not ready after {START_S:.0f} s")
+
+
+def _failed(daemon: OwnDaemon, what: str) -> BoardUnreachable:
+    text = daemon.log_file.read_text(encoding="utf-8", errors="replace").strip()
+    tail = "\n".join(text.splitlines()[-LOG_TAIL_LINES:]) or "(it wrote nothing)"
+    return BoardUnreachable(
+        f"{what}; its log ends:\n{tail}",
+        hint=f"the whole log: {daemon.log_file}; "
+        "is it installed? pip install 'edgetran-daemon[onnxruntime]'",
+    )
+
+
+def _read_ready(path: Path) -> Optional[tuple[str, int]]:
+    """(address, pid); None when there is no file or it is not one of ours."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return str(raw["address"]), int(raw["pid"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    for process in _started:
+        if process.pid == pid:
+            return process.poll() is None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's, and alive
+    return True

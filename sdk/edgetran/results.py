@@ -1,0 +1,122 @@
+"""What a board answers, as values: the messages of the wire stop at convert.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    name: str
+    version: str
+    unavailable: str  # empty when usable, else the reason
+
+
+@dataclass(frozen=True)
+class SensorInfo:
+    name: str
+    scope: str  # what it measures, e.g. "whole board"
+    rate_hz: float
+    unavailable: str
+
+
+@dataclass(frozen=True)
+class BoardInfo:
+    board: str  # catalogue id
+    title: str
+    unit: str
+    emulated: bool  # True: times, energy and power are modelled
+    daemon_version: str
+    soc: str
+    cpu_count: int
+    memory_bytes: int
+    threads: int  # a worker's intra-op threads
+    host_platform: str  # where the daemon itself runs
+    runtimes: tuple[RuntimeInfo, ...]
+    sensors: tuple[SensorInfo, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    label: str  # empty for regression
+    score: float  # probability of the label, or the regression value
+    scores: Mapping[str, float]  # every label's probability
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One batch of predictions with what it took."""
+
+    model: str
+    bundle_digest: str
+    variant: str
+    predictions: tuple[Prediction, ...]
+    tokenize_s: float  # clock of the machine the daemon runs on
+    infer_s: float  # the same clock, whole batch
+    modelled_infer_s: Optional[float]  # the emulated board's, whole batch
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class Quantity:
+    value: float
+    low: Optional[float]  # bounds of the 95 % interval; None: not known
+    high: Optional[float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one board did with one variant of one bundle."""
+
+    bundle_digest: str
+    variant: str
+    board: str
+    unit: str
+    modelled: bool  # True: derived from the board's model, not measured
+    source: str  # sensor or model that the figures come from
+    verdict: str  # "valid", "suspect", "invalid", "modelled"
+    reasons: tuple[str, ...]  # why the verdict is not "valid"
+    latency_p50_s: Optional[Quantity]
+    latency_p95_s: Optional[Quantity]
+    latency_p99_s: Optional[Quantity]
+    energy_j: Optional[Quantity]  # None: no usable sensor, which is not zero
+    peak_power_w: Optional[Quantity]  # None: no usable sensor
+    latency_cv: float
+    load_s: float
+    peak_memory_bytes: int
+    artefact_bytes: int
+    threads: int
+    batch_size: int
+    sequence_length: int
+    samples_s: tuple[float, ...]  # raw timed runs of the daemon's machine; never modelled
+    runs_a_block: int
+    runtime: str
+    started_unix_s: float
+
+
+@dataclass(frozen=True)
+class Deployment:
+    model: str
+    bundle_digest: str
+    variant: str
+    state: str  # "serving", "previous", "failed", "rolled-back"
+    reason: str
+    since_unix_s: float
+    artefact_bytes: int
+    task: str
+
+
+@dataclass(frozen=True)
+class TelemetrySample:
+    """The board at one moment; None: no such sensor."""
+
+    monotonic_s: float
+    power_w: Optional[float]
+    temperature_c: Optional[float]
+    cpu_load: Optional[float]  # 0..1 over all cores
+    memory_used_bytes: int
+    throttled: Optional[bool]
+    clock_hz: Optional[float]
+    modelled: bool  # power comes from the board's model

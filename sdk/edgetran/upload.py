@@ -1,0 +1,83 @@
+"""A bundle onto a board: only what it lacks, from where a broken transfer stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+from edgetran_protos.bundle import CHUNK_BYTES, Blob, Bundle
+from edgetran_protos.generated.edgetran.v1.deployment_pb2 import (
+    BlobRef,
+    MissingBlobsRequest,
+    PutBlobRequest,
+)
+from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
+
+from edgetran.channel import translated
+from edgetran.errors import BoardUnreachable
+from edgetran.progress import OnProgress, Progress
+
+STAGE = "upload"
+PAUSES_S = (0.2, 1.0, 3.0)  # before the second, third and fourth try
+ASK_S = 30.0
+SLOWEST_BYTES_S = 50_000  # a poor wireless link; slower counts as dead
+
+
+class Upload:
+    """One bundle's way onto one board."""
+
+    def __init__(
+        self, channel: grpc.Channel, address: str, bundle: Bundle, on_progress: OnProgress
+    ) -> None:
+        self._stub = DeploymentServiceStub(channel)
+        self._address = address
+        self._bundle = bundle
+        self._on_progress = on_progress
+        self._total = float(sum(blob.size_bytes for blob in bundle.transfer_blobs()))
+
+    def run(self) -> None:
+        """Raises BoardUnreachable when the connection keeps breaking."""
+        for pause_s in PAUSES_S:
+            try:
+                return self._once()
+            except BoardUnreachable:
+                time.sleep(pause_s)
+        return self._once()
+
+    def _once(self) -> None:
+        offsets = self._missing()
+        blobs = self._bundle.transfer_blobs()
+        lacking = [blob for blob in blobs if blob.digest in offsets]
+        done = self._total - sum(blob.size_bytes - offsets[blob.digest] for blob in lacking)
+        self._on_progress(Progress(STAGE, done, self._total))
+        for blob in lacking:
+            self._put(blob, offsets[blob.digest], done)
+            done += blob.size_bytes - offsets[blob.digest]
+        self._on_progress(Progress(STAGE, self._total, self._total))
+
+    def _missing(self) -> dict[str, int]:
+        """digest -> bytes the board already has of it."""
+        refs = [_ref(blob) for blob in self._bundle.transfer_blobs()]
+        with translated(self._address):
+            found = self._stub.MissingBlobs(MissingBlobsRequest(blobs=refs), timeout=ASK_S)
+        return {blob.digest: blob.offset for blob in found.missing}
+
+    def _put(self, blob: Blob, offset: int, done: float) -> None:
+        data = self._bundle.read(blob.digest)
+        timeout_s = ASK_S + len(data) / SLOWEST_BYTES_S
+        with translated(self._address):
+            self._stub.PutBlob(self._chunks(blob, data, offset, done), timeout=timeout_s)
+
+    def _chunks(
+        self, blob: Blob, data: bytes, offset: int, done: float
+    ) -> Iterator[PutBlobRequest]:
+        head = data[offset : offset + CHUNK_BYTES]
+        yield PutBlobRequest(blob=_ref(blob), offset=offset, chunk=head)
+        for start in range(offset + CHUNK_BYTES, len(data), CHUNK_BYTES):
+            self._on_progress(Progress(STAGE, done + start - offset, self._total, blob.file))
+            yield PutBlobRequest(chunk=data[start : start + CHUNK_BYTES])
+
+
+def _ref(blob: Blob) -> BlobRef:
+    return BlobRef(digest=blob.digest, size_bytes=blob.size_bytes)
