@@ -24,11 +24,11 @@ def device() -> None:
 def list_devices(as_json: bool) -> None:
     """The catalogue and the boards that were added."""
     import edgetran_devices
-    from edgetran import addresses
+    from edgetran import AddressBook
     from edgetran_host.cli.show import show_boards
 
     specs = [edgetran_devices.load_board(name) for name in edgetran_devices.names()]
-    show_boards(specs, addresses.entries(), as_json=as_json)
+    show_boards(specs, dict(AddressBook.default().entries()), as_json=as_json)
 
 
 @device.command()
@@ -49,11 +49,10 @@ def info(target: str, as_json: bool) -> None:
 def add(name: str, address: str) -> None:
     """Remember that board NAME answers at ADDRESS (host:port)."""
     import edgetran
-    from edgetran import addresses
 
     with edgetran.connect(None, address=address) as board:
         found = board.describe()
-    addresses.add(name, address)
+    edgetran.AddressBook.default().add(name, address)
     click.echo(f"{name}: {found.title} at {address}")
 
 
@@ -61,7 +60,7 @@ def add(name: str, address: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Forget the address of board NAME."""
-    from edgetran import addresses
+    from edgetran import AddressBook
 
-    addresses.remove(name)
+    AddressBook.default().remove(name)
     click.echo(f"{name}: forgotten")

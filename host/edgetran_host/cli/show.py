@@ -143,7 +143,7 @@ def show_boards(specs: Sequence[Any], book: dict[str, str], *, as_json: bool) ->
             "name": spec.id,
             "title": spec.title,
             "aliases": list(spec.aliases),
-            "units": list(spec.units),
+            "units": list(spec.unit_names),
             "address": book.get(spec.id) or next((book[a] for a in spec.aliases if a in book), ""),
         }
         for spec in specs
