@@ -22,9 +22,23 @@ def main() -> int:
     command = Path(sys.executable).parent / "edgetran"
     run = DEMO / "run"
     for arguments in (
-        ["deploy", "--target", "nano", "--data", "intents", "--seed", "minilm",
-         "--max-latency", "40ms", "--max-energy", "300mJ", "--max-size", "20MB",
-         "--run", str(run)],
+        [
+            "deploy",
+            "--target",
+            "nano",
+            "--data",
+            "intents",
+            "--seed",
+            "minilm",
+            "--max-latency",
+            "40ms",
+            "--max-energy",
+            "300mJ",
+            "--max-size",
+            "20MB",
+            "--run",
+            str(run),
+        ],
         ["infer", "nano", *ASKED],
     ):
         print("$ edgetran " + " ".join(a if " " not in a else repr(a) for a in arguments))

@@ -36,48 +36,48 @@ CHUNK_BYTES = 1 << 20
 class Work:
     """What one inference at batch 1 costs, counted on the exported graph."""
 
-    matmul_flops: float           # float multiply-adds count as two
-    int8_ops: float               # the same for 8-bit matrix products
-    elementwise_bytes: float      # activations read and written by everything else
-    weight_bytes: float           # initializers read once an inference
-    embedding_bytes: float        # tables of which only the looked-up rows are read
-    kernel_launches: int          # nodes that run
+    matmul_flops: float  # float multiply-adds count as two
+    int8_ops: float  # the same for 8-bit matrix products
+    elementwise_bytes: float  # activations read and written by everything else
+    weight_bytes: float  # initializers read once an inference
+    embedding_bytes: float  # tables of which only the looked-up rows are read
+    kernel_launches: int  # nodes that run
 
 
 @dataclass(frozen=True)
 class Variant:
     """One executable form of the model."""
 
-    name: str                     # e.g. "onnxruntime-int8"
-    runtime: str                  # e.g. "onnxruntime"
-    precision: str                # "fp32", "int8"
-    digest: str                   # blob of the graph
+    name: str  # e.g. "onnxruntime-int8"
+    runtime: str  # e.g. "onnxruntime"
+    precision: str  # "fp32", "int8"
+    digest: str  # blob of the graph
     size_bytes: int
     work: Work
-    max_abs_error: float          # against the trained model, on the golden rows
+    max_abs_error: float  # against the trained model, on the golden rows
 
 
 @dataclass(frozen=True)
 class Golden:
     """Rows a board must reproduce before it serves: texts, tokens, logits a variant."""
 
-    texts: List[List[str]]        # one or two strings a row
-    input_ids: List[List[int]]    # (rows, sequence_length)
+    texts: List[List[str]]  # one or two strings a row
+    input_ids: List[List[int]]  # (rows, sequence_length)
     attention_mask: List[List[int]]
     token_type_ids: List[List[int]]
     logits: Mapping[str, List[List[float]]]  # variant name -> (rows, outputs)
-    tolerance: float              # largest absolute difference the probe accepts
+    tolerance: float  # largest absolute difference the probe accepts
 
 
 @dataclass(frozen=True)
 class Claim:
     """One promise: what, how much, how sure, and whether it was measured."""
 
-    metric: str                   # "accuracy", "latency_p50_s", "energy_j", ...
+    metric: str  # "accuracy", "latency_p50_s", "energy_j", ...
     value: float
     low: Optional[float]
     high: Optional[float]
-    measured: bool                # False: modelled
+    measured: bool  # False: modelled
     board: str
     variant: str
 
@@ -87,10 +87,10 @@ class BundleCard:
     """What the board has to know to serve, probe and judge the model."""
 
     name: str
-    task: str                     # "classification" or "regression"
-    labels: List[str]             # empty for regression
-    sequence_length: int          # L, frozen in the graph
-    tokenizer_digest: str         # tokenizer.json
+    task: str  # "classification" or "regression"
+    labels: List[str]  # empty for regression
+    sequence_length: int  # L, frozen in the graph
+    tokenizer_digest: str  # tokenizer.json
     architecture: Mapping[str, Any]
     architecture_id: str
     variants: List[Variant]
@@ -119,9 +119,7 @@ class BundleCard:
                     f"bundle has schema {raw['schema']}, this edgetran reads up to {CARD_SCHEMA}",
                     hint="upgrade edgetran on this machine",
                 )
-            raw["variants"] = [
-                Variant(**{**v, "work": Work(**v["work"])}) for v in raw["variants"]
-            ]
+            raw["variants"] = [Variant(**{**v, "work": Work(**v["work"])}) for v in raw["variants"]]
             raw["golden"] = Golden(**raw["golden"])
             raw["claims"] = [Claim(**c) for c in raw["claims"]]
             return BundleCard(**raw)
@@ -131,10 +129,10 @@ class BundleCard:
 
 @dataclass(frozen=True)
 class Blob:
-    digest: str                   # "sha256:<hex>"
+    digest: str  # "sha256:<hex>"
     size_bytes: int
     media_type: str
-    file: str                     # the name a person would give it
+    file: str  # the name a person would give it
 
 
 def canonical_json(value: object) -> bytes:

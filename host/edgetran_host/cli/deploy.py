@@ -11,11 +11,18 @@ from edgetran_host.cli.options import json_option, threads_option
 
 @click.command()
 @click.option("--target", required=True, help="Board: a catalogue name, an added one, host:port.")
-@click.option("--data", default="intents", show_default=True, help="Task: folder, hf:NAME, intents.")
-@click.option("--seed", default="minilm", show_default=True, help="Encoder: minilm, folder, hub name.")
 @click.option(
-    "--effort", type=click.Choice(["quick", "standard", "thorough"]), default="quick",
-    show_default=True, help="How much training and searching to pay for.",
+    "--data", default="intents", show_default=True, help="Task: folder, hf:NAME, intents."
+)
+@click.option(
+    "--seed", default="minilm", show_default=True, help="Encoder: minilm, folder, hub name."
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="quick",
+    show_default=True,
+    help="How much training and searching to pay for.",
 )
 @click.option("--max-latency", default=None, metavar="40ms", help="Hard limit on the target (p50).")
 @click.option("--max-energy", default=None, metavar="300mJ", help="Hard limit per inference.")
@@ -23,18 +30,43 @@ from edgetran_host.cli.options import json_option, threads_option
 @click.option("--max-power", default=None, metavar="5W", help="Hard limit on peak power.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
-@click.option("--run", "run_path", type=click.Path(path_type=Path), default=None,
-              help="Run directory; default: runs/<task>-<target>-<id>.")
-@click.option("--sequence-length", type=click.IntRange(4, 512), default=None,
-              help="Tokens a sentence; default: covers 99 % of the rows.")
-@click.option("--train-rows", type=click.IntRange(64), default=None, help="Use the first rows only.")
+@click.option(
+    "--run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Run directory; default: runs/<task>-<target>-<id>.",
+)
+@click.option(
+    "--sequence-length",
+    type=click.IntRange(4, 512),
+    default=None,
+    help="Tokens a sentence; default: covers 99 % of the rows.",
+)
+@click.option(
+    "--train-rows", type=click.IntRange(64), default=None, help="Use the first rows only."
+)
 @click.option("--random-seed", type=int, default=0, show_default=True)
 @threads_option
 @json_option
-def deploy(target: str, data: str, seed: str, effort: str, max_latency: str | None,
-           max_energy: str | None, max_size: str | None, max_power: str | None,
-           bundle: Path | None, name: str, run_path: Path | None, sequence_length: int | None,
-           train_rows: int | None, random_seed: int, threads: int | None, as_json: bool) -> None:
+def deploy(
+    target: str,
+    data: str,
+    seed: str,
+    effort: str,
+    max_latency: str | None,
+    max_energy: str | None,
+    max_size: str | None,
+    max_power: str | None,
+    bundle: Path | None,
+    name: str,
+    run_path: Path | None,
+    sequence_length: int | None,
+    train_rows: int | None,
+    random_seed: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """Find a model for a task that fits a board, train it, and deploy it.
 
     Runs again from where it stopped when the same command is given again.
@@ -52,12 +84,20 @@ def deploy(target: str, data: str, seed: str, effort: str, max_latency: str | No
         return parse(kind, text) if text else None
 
     config = JobConfig(
-        data=data, seed=seed, target=target, effort=effort,
+        data=data,
+        seed=seed,
+        target=target,
+        effort=effort,
         budget=Budget(
-            max_latency_s=limit("latency", max_latency), max_energy_j=limit("energy", max_energy),
-            max_size_bytes=limit("size", max_size), max_power_w=limit("power", max_power),
+            max_latency_s=limit("latency", max_latency),
+            max_energy_j=limit("energy", max_energy),
+            max_size_bytes=limit("size", max_size),
+            max_power_w=limit("power", max_power),
         ),
-        sequence_length=sequence_length, random_seed=random_seed, train_rows=train_rows, model=name,
+        sequence_length=sequence_length,
+        random_seed=random_seed,
+        train_rows=train_rows,
+        model=name,
     )
     if bundle is not None:
         _deploy_bundle(bundle, config, threads, as_json)
@@ -77,9 +117,10 @@ def _deploy_job(config, run_path: Path | None, threads: int | None, as_json: boo
 
 def _deploy_bundle(path: Path, config, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
     import edgetran
+    from edgetran_protos.bundle import Bundle
+
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.show import show_deployment
-    from edgetran_protos.bundle import Bundle
 
     bundle = Bundle.open(path)
     with edgetran.connect(config.target, threads=threads) as board:

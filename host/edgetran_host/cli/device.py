@@ -25,6 +25,7 @@ def list_devices(as_json: bool) -> None:
     """The catalogue and the boards that were added."""
     import edgetran_devices
     from edgetran import AddressBook
+
     from edgetran_host.cli.show import show_boards
 
     specs = [edgetran_devices.load_board(name) for name in edgetran_devices.names()]
@@ -37,6 +38,7 @@ def list_devices(as_json: bool) -> None:
 def info(target: str, as_json: bool) -> None:
     """What TARGET is: hardware, runtimes, sensors, deployed models."""
     import edgetran
+
     from edgetran_host.cli.show import show_board
 
     with edgetran.connect(target) as board:

@@ -26,8 +26,9 @@ def infer(
       cat sentences.txt | edgetran infer nano --json
     """
     import edgetran
-    from edgetran_host.cli.show import show_predictions
     from edgetran_protos.errors import UsageError
+
+    from edgetran_host.cli.show import show_predictions
 
     lines = list(texts) or [line.strip() for line in sys.stdin if line.strip()]
     if not lines:

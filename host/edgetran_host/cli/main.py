@@ -8,7 +8,6 @@ import os
 import sys
 
 import rich_click as click
-
 from edgetran_protos.errors import EdgeTranError
 
 COMMANDS = {  # verb -> module:attribute, imported only when asked for
@@ -66,7 +65,7 @@ def main() -> None:
     except EdgeTranError as error:
         _say(str(error), error.hint)
         sys.exit(EXIT_ERROR)
-    except click.exceptions.Abort:
+    except click.Abort:
         _say("interrupted", "run the same command again to continue")
         sys.exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:

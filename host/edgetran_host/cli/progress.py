@@ -8,17 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 
+from edgetran.progress import OnProgress, Progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    Progress as Bars,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
-from edgetran.progress import OnProgress, Progress
+from rich.progress import (
+    Progress as Bars,
+)
 
 PLAIN_PERIOD_S = 10.0  # a log gets a line at most this often per stage
 
@@ -53,7 +54,7 @@ def _bars(console: Console) -> Iterator[OnProgress]:
         def listen(event: Progress) -> None:
             if event.stage not in tasks:
                 tasks[event.stage] = bars.add_task(
-                    event.stage, total=event.total, completed=event.done, detail=event.detail
+                    event.stage, total=event.total, detail=event.detail
                 )
             bars.update(
                 tasks[event.stage], completed=event.done, total=event.total, detail=event.detail

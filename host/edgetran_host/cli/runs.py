@@ -9,8 +9,12 @@ import rich_click as click
 from edgetran_host.cli.options import json_option
 
 runs_option = click.option(
-    "--runs", "folder", type=click.Path(path_type=Path), default=Path("runs"),
-    show_default=True, help="Folder that holds the run directories.",
+    "--runs",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that holds the run directories.",
 )
 
 

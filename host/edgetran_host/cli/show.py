@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from edgetran.results import BoardInfo, Deployment, Prediction
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-from edgetran.results import BoardInfo, Deployment, Prediction
 
 MODELLED_NOTE = "~ modelled: from the board's model in the catalogue, not measured on a board"
 
@@ -33,9 +32,7 @@ def show_result(result: dict[str, Any], *, as_json: bool) -> None:
     if modelled:
         console.print(f"[dim]{MODELLED_NOTE}[/dim]")
     floor = result["data"]["floor"]
-    console.print(
-        f"[dim]floor: a bag of words reaches {percent(floor)} on the same dev rows[/dim]"
-    )
+    console.print(f"[dim]floor: a bag of words reaches {percent(floor)} on the same dev rows[/dim]")
     for answer in result["answers"]:
         mark = "" if answer["expected"] is None else f"  (expected {answer['expected']})"
         console.print(f'  "{escape(answer["text"])}" -> [bold]{answer["answer"]}[/bold]{mark}')
@@ -110,9 +107,7 @@ def show_predictions(
             {
                 "board": board.board,
                 "emulated": board.emulated,
-                "predictions": [
-                    {"text": text, **asdict(p)} for text, p in zip(texts, predictions)
-                ],
+                "predictions": [{"text": text, **asdict(p)} for text, p in zip(texts, predictions)],
             }
         )
         return
@@ -163,7 +158,10 @@ def show_boards(specs: Sequence[Any], book: dict[str, str], *, as_json: bool) ->
     for row in rows:
         absent = "this machine" if row["name"] == "local" else "[dim]none: emulated[/dim]"
         table.add_row(
-            row["name"], row["title"], ", ".join(row["aliases"]), ", ".join(row["units"]),
+            row["name"],
+            row["title"],
+            ", ".join(row["aliases"]),
+            ", ".join(row["units"]),
             row["address"] or absent,
         )
     Console().print(table)
@@ -185,7 +183,9 @@ def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: 
     for column in ("kind", "name", "state"):
         table.add_column(column)
     for runtime in board.runtimes:
-        table.add_row("runtime", f"{runtime.name} {runtime.version}", runtime.unavailable or "ready")
+        table.add_row(
+            "runtime", f"{runtime.name} {runtime.version}", runtime.unavailable or "ready"
+        )
     for sensor in board.sensors:
         table.add_row("sensor", f"{sensor.name} ({sensor.scope})", sensor.unavailable or "ready")
     for d in deployments:

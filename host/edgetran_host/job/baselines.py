@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgetran.progress import Progress
+from edgetran_protos.bundle import Bundle
+
 from edgetran_host.job.build import artefact_bytes, build, score_graph, scores_to_json
 from edgetran_host.job.child import Nursery
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.search.seeded_space import VOCABULARY_SIZES, SeededSpace
-from edgetran_protos.bundle import Bundle
 
 TRIMMED_PIECES = VOCABULARY_SIZES[1]
 
@@ -23,11 +24,11 @@ TRIMMED_PIECES = VOCABULARY_SIZES[1]
 class Baseline:
     """One row of the final table before it is measured."""
 
-    key: str                     # "seed-fp32", "seed-int8", "seed-int8-trimmed"
+    key: str  # "seed-fp32", "seed-int8", "seed-int8-trimmed"
     title: str
     bundle: Bundle
     variant: str
-    found: dict[str, Any]        # scores, parameters, bytes
+    found: dict[str, Any]  # scores, parameters, bytes
 
 
 def baselines(work: Workbench, nursery: Nursery, tokenizer_json: bytes) -> list[Baseline]:
@@ -45,9 +46,7 @@ def baselines(work: Workbench, nursery: Nursery, tokenizer_json: bytes) -> list[
         found = {}
         for done, exported in enumerate(whole.exported, start=1):
             precision = exported.variant.precision
-            scores, _ = score_graph(
-                work, exported.path, tokenizer_json, work.split.dev, work.task
-            )
+            scores, _ = score_graph(work, exported.path, tokenizer_json, work.split.dev, work.task)
             found[f"seed-{precision}"] = {
                 "scores": scores_to_json(scores),
                 "variant": exported.variant.name,
@@ -62,9 +61,7 @@ def baselines(work: Workbench, nursery: Nursery, tokenizer_json: bytes) -> list[
             space.seed_point(), vocabulary=min(TRIMMED_PIECES, *_sizes(space)), precision="int8"
         )
         child = nursery.child(design)
-        trimmed = build(
-            work, child.model, child.tokenizer_json, "seed-trimmed", ("int8",), folder
-        )
+        trimmed = build(work, child.model, child.tokenizer_json, "seed-trimmed", ("int8",), folder)
         variant = trimmed.exported[0].variant
         scores, _ = score_graph(
             work, trimmed.exported[0].path, child.tokenizer_json, work.split.dev, work.task

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgetran_protos.bundle import Bundle
 
 from edgetran_host.export import Exported, export_variants, run_onnx
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.packing import pack
 from edgetran_host.tasks import Row, Scores, Task, score
-from edgetran_protos.bundle import Bundle
 
 GOLDEN_ROWS = 8
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from edgetran.progress import Progress
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, architecture, keep_layers
@@ -72,8 +73,8 @@ class Nursery:
         """Trains the child in place on the first `rows` training rows."""
         train = self._work.split.train[:rows]
 
-        def renamed(event: object) -> None:
-            self._work.on_progress(dataclasses.replace(event, stage=stage))  # type: ignore[type-var]
+        def renamed(event: Progress) -> None:
+            self._work.on_progress(dataclasses.replace(event, stage=stage))
 
         distil(
             child.model,

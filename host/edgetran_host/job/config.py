@@ -14,10 +14,10 @@ from edgetran_protos.bundle import canonical_json
 class Budget:
     """Hard limits on the target board; None means that the default rule applies."""
 
-    max_latency_s: float | None = None     # p50 of one inference
-    max_energy_j: float | None = None      # of one inference
-    max_size_bytes: float | None = None    # of the deployed graph and tokenizer
-    max_power_w: float | None = None       # peak
+    max_latency_s: float | None = None  # p50 of one inference
+    max_energy_j: float | None = None  # of one inference
+    max_size_bytes: float | None = None  # of the deployed graph and tokenizer
+    max_power_w: float | None = None  # peak
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class JobConfig:
     sequence_length: int | None = None
     random_seed: int = 0
     train_rows: int | None = None
-    model: str = ""                        # name to serve under; empty: the task's name
+    model: str = ""  # name to serve under; empty: the task's name
 
     def identity(self) -> str:
         """Eight hex digits that name the request."""

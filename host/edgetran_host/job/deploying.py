@@ -8,6 +8,8 @@ from typing import Any
 
 from edgetran.progress import Progress
 from edgetran.results import Measurement
+from edgetran_protos.bundle import Bundle
+
 from edgetran_host.job.baselines import Baseline, baselines, parameters
 from edgetran_host.job.build import artefact_bytes, build, score_graph, scores_to_json
 from edgetran_host.job.child import Child, Nursery
@@ -16,7 +18,6 @@ from edgetran_host.job.teacher import describe_data, fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.search.seeded_space import Design, keep_layers
-from edgetran_protos.bundle import Bundle
 
 CHOSEN = "chosen"
 ANSWERED_ROWS = 3
@@ -71,9 +72,7 @@ def _search(
     return work.run.once("search", search)
 
 
-def _finish(
-    work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: Design
-) -> Baseline:
+def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: Design) -> Baseline:
     """Trains the winner on, from its trial's weights, exports, scores and packs it."""
     folder = work.run.folder(CHOSEN)
 

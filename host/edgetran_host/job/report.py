@@ -52,17 +52,32 @@ def _boards(result: dict[str, Any]) -> str:
 def _table(result: dict[str, Any]) -> str:
     from edgetran_host.cli.show import figure, latency, percent, ratio
 
-    head = ["model", result["data"]["metric"] + " (95 %)", "weights", "MB", "p50 / p99 ms", "mJ",
-            "peak W", "this machine p50 / p99 ms"]
+    head = [
+        "model",
+        result["data"]["metric"] + " (95 %)",
+        "weights",
+        "MB",
+        "p50 / p99 ms",
+        "mJ",
+        "peak W",
+        "this machine p50 / p99 ms",
+    ]
     base = result["rows"][0]
     lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
     for row in result["rows"]:
         record = row["measured"]["target"]
         local = row["measured"].get("reference", record)
         size = f"{row['artefact_bytes'] / 1e6:.1f} ({ratio(base, row, 'artefact_bytes')})"
-        cells = [row["title"], percent(row["scores"]), f"{row['parameters'] / 1e6:.1f} M", size,
-                 latency(record), figure(record, "energy_j", 1e3),
-                 figure(record, "peak_power_w", 1.0), latency(local)]
+        cells = [
+            row["title"],
+            percent(row["scores"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            size,
+            latency(record),
+            figure(record, "energy_j", 1e3),
+            figure(record, "peak_power_w", 1.0),
+            latency(local),
+        ]
         css = ' class="chosen"' if row["key"] == "chosen" else ""
         lines.append(f"<tr{css}>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
     floor = percent(result["data"]["floor"])
@@ -86,11 +101,24 @@ def _search_plot(result: dict[str, Any]) -> str:
         label = f"{design['layers']}L {design['heads']}h {design['feed_forward']}"
         axes.annotate(label, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
     seed = result["search"]["reference"]
-    axes.scatter([seed["cost"]["latency_s"] * 1e3], [100 * seed["score"]], marker="*", s=180,
-                 color="#b35900", label="seed, fp32")
+    axes.scatter(
+        [seed["cost"]["latency_s"] * 1e3],
+        [100 * seed["score"]],
+        marker="*",
+        s=180,
+        color="#b35900",
+        label="seed, fp32",
+    )
     best = result["search"]["best"]
-    axes.scatter([best["cost"]["latency_s"] * 1e3], [100 * best["score"]], s=200,
-                 facecolors="none", edgecolors="#1a7f37", linewidths=2, label="chosen")
+    axes.scatter(
+        [best["cost"]["latency_s"] * 1e3],
+        [100 * best["score"]],
+        s=200,
+        facecolors="none",
+        edgecolors="#1a7f37",
+        linewidths=2,
+        label="chosen",
+    )
     modelled = " (modelled)" if seed["cost"]["modelled"] else ""
     axes.set_xlabel(f"latency on the target, ms{modelled}")
     axes.set_ylabel(f"{result['data']['metric']} on held-out rows, %")

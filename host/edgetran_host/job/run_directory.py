@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgetran_host.job.config import JobConfig, pretty
 from edgetran_protos.errors import UsageError
+
+from edgetran_host.job.config import JobConfig, pretty
 
 
 class RunDirectory:

@@ -9,9 +9,10 @@ from typing import Any
 
 import edgetran
 from edgetran.progress import OnProgress, ignore
+from edgetran_protos.errors import UsageError
+
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
-from edgetran_protos.errors import UsageError
 
 RUNS = Path("runs")
 
@@ -90,5 +91,3 @@ def finished_result(name: str | None, folder: Path) -> dict[str, Any]:
     if result is None:
         raise UsageError(f"{path} is not finished", hint="give the same `edgetran deploy` again")
     return result
-
-

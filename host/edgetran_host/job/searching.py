@@ -14,6 +14,9 @@ from typing import Any
 
 from edgetran.progress import Progress
 from edgetran.results import Measurement
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import BoardError, BudgetError
+
 from edgetran_host.job.build import artefact_bytes, build, score_graph
 from edgetran_host.job.child import Nursery
 from edgetran_host.job.workbench import Workbench
@@ -28,8 +31,6 @@ from edgetran_host.search.objective import (
 from edgetran_host.search.seeded_space import Design, SeededSpace
 from edgetran_host.search.study import SeededStudy, Trial
 from edgetran_host.training import Targets
-from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BudgetError
 
 MEASURE_BLOCKS = 3
 MEASURE_RUNS = 20
@@ -42,7 +43,7 @@ class Reference:
     """The fp32 seed: what everything else is compared with."""
 
     cost: Cost
-    score: float             # on the held-out rows
+    score: float  # on the held-out rows
 
 
 def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
@@ -61,6 +62,11 @@ def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
 
 
 def to_cost(record: Measurement, size_bytes: int) -> Cost:
+    if record.latency_p50_s is None:
+        raise BoardError(
+            f"{record.board} gave no latency: {', '.join(record.reasons)}",
+            hint="see `edgetran device info` and the daemon's log",
+        )
     return Cost(
         latency_s=record.latency_p50_s.value,
         energy_j=record.energy_j.value if record.energy_j else None,

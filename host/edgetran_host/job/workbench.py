@@ -9,15 +9,16 @@ from functools import cached_property
 
 from edgetran import Board
 from edgetran.progress import OnProgress
+
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.models.seeds import Seed, load_seed
 from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode, load_task
 from edgetran_host.training.recipes import Effort, effort
 
-VALIDATION_SHARE = 0.1   # of the training rows, held out to choose designs on
+VALIDATION_SHARE = 0.1  # of the training rows, held out to choose designs on
 MAX_VALIDATION_ROWS = 1000
-CHECK_ROWS = 32          # real rows on which an export must agree with its model
+CHECK_ROWS = 32  # real rows on which an export must agree with its model
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Split:
 class Workbench:
     config: JobConfig
     run: RunDirectory
-    board: Board             # the target
-    reference: Board         # this machine, measured for real
+    board: Board  # the target
+    reference: Board  # this machine, measured for real
     threads: int
     on_progress: OnProgress
 

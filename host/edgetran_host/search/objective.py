@@ -30,7 +30,7 @@ class Cost:
     """What one design costs on the target board."""
 
     latency_s: float
-    energy_j: float | None       # None: the board has no sensor and no model for it
+    energy_j: float | None  # None: the board has no sensor and no model for it
     peak_power_w: float | None
     size_bytes: float
     modelled: bool

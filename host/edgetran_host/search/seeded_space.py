@@ -25,10 +25,10 @@ class Design:
     """One point: what is kept of the seed, and the precision it runs in."""
 
     layers: int
-    heads: int                     # in every layer
-    feed_forward: int              # width in every layer
-    vocabulary: int | None         # word pieces kept; None: all
-    precision: str                 # "int8" or "fp32"
+    heads: int  # in every layer
+    feed_forward: int  # width in every layer
+    vocabulary: int | None  # word pieces kept; None: all
+    precision: str  # "int8" or "fp32"
 
     def label(self) -> str:
         pieces = f"{self.vocabulary // 1000}k" if self.vocabulary else "all"

@@ -100,9 +100,7 @@ class SeededStudy:
 
     def _drop_unfinished(self) -> None:
         """A trial that was running when its process died is asked for again."""
-        running = self._study.get_trials(
-            deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)
-        )
+        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         for trial in running:
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             if trial.params:
@@ -110,7 +108,7 @@ class SeededStudy:
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         pieces = tuple(size or 0 for size in self._space.vocabulary)
-        choices = {
+        choices: dict[str, Sequence[int | str]] = {
             "layers": self._space.layers,
             "heads": self._space.heads,
             "feed_forward": self._space.feed_forward,

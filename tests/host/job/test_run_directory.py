@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_protos.errors import UsageError

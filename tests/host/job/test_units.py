@@ -1,7 +1,6 @@
 """Quantities as people write them."""
 
 import pytest
-
 from edgetran_host.job.units import parse
 from edgetran_protos.errors import UsageError
 
