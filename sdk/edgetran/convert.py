@@ -99,7 +99,7 @@ def predict_request(texts: Sequence[Text], model: Optional[str]) -> text_pb2.Pre
 def _text_input(row: Text, number: int) -> text_pb2.TextInput:
     if isinstance(row, str):
         return text_pb2.TextInput(text=row)
-    if len(row) == 2 and all(isinstance(part, str) for part in row):
+    if isinstance(row, (tuple, list)) and len(row) == 2 and all(isinstance(p, str) for p in row):
         return text_pb2.TextInput(text=row[0], text_pair=row[1])
     raise InputError(f"text {number} is {row!r}", hint="a text is a string or a pair of strings")
 

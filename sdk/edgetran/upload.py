@@ -19,7 +19,7 @@ from edgetran.errors import BoardUnreachable
 from edgetran.progress import OnProgress, Progress
 
 STAGE = "upload"
-PAUSES_S = (0.2, 1.0, 3.0)  # before the second, third and fourth try
+PAUSES_S = (0.2, 1.0, 3.0)  # between tries that bring nothing new; one that does starts over
 ASK_S = 30.0
 SLOWEST_BYTES_S = 50_000  # a poor wireless link; slower counts as dead
 
@@ -35,21 +35,28 @@ class Upload:
         self._bundle = bundle
         self._on_progress = on_progress
         self._total = float(sum(blob.size_bytes for blob in bundle.transfer_blobs()))
+        self._arrived = 0.0  # what the board said it had when last asked
 
     def run(self) -> None:
-        """Raises BoardUnreachable when the connection keeps breaking."""
-        for pause_s in PAUSES_S:
+        """Raises BoardUnreachable when the connection breaks and nothing more arrives."""
+        tries, arrived = 0, -1.0
+        while True:
             try:
                 return self._once()
             except BoardUnreachable:
-                time.sleep(pause_s)
-        return self._once()
+                if self._arrived > arrived:
+                    tries, arrived = 0, self._arrived
+                if tries == len(PAUSES_S):
+                    raise
+                time.sleep(PAUSES_S[tries])
+                tries += 1
 
     def _once(self) -> None:
         offsets = self._missing()
         blobs = self._bundle.transfer_blobs()
         lacking = [blob for blob in blobs if blob.digest in offsets]
         done = self._total - sum(blob.size_bytes - offsets[blob.digest] for blob in lacking)
+        self._arrived = done
         self._on_progress(Progress(STAGE, done, self._total))
         for blob in lacking:
             self._put(blob, offsets[blob.digest], done)

@@ -1,0 +1,172 @@
+"""A bundle arrives whole over a link that breaks; a real server on loopback breaks it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from edgetran import Board, BoardUnreachable, Bundle, BundleCorrupt, Progress, upload
+from edgetran_protos.bundle import (
+    MEDIA_WEIGHT_CONFIG,
+    MEDIA_WEIGHTS,
+    BundleCard,
+    Golden,
+    Variant,
+    Work,
+    digest_of,
+    write_bundle,
+)
+from edgetran_protos.errors import to_trailers
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as pb
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2_grpc as services
+
+GRAPH = bytes(range(256)) * 4096 * 3 + b"end"  # a little over 3 MiB: four chunks
+
+
+@dataclass
+class FlakyStore(services.DeploymentServiceServicer):
+    """Keeps what arrives; drops the connection after `break_after` bytes, `breaks` times."""
+
+    break_after: int = 1 << 40
+    breaks: int = 0
+    refuse: bool = False
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    received: int = 0
+
+    def MissingBlobs(self, request: pb.MissingBlobsRequest, context: Any) -> Any:
+        missing = [
+            pb.MissingBlob(digest=blob.digest, offset=len(self.blobs.get(blob.digest, b"")))
+            for blob in request.blobs
+            if len(self.blobs.get(blob.digest, b"")) < blob.size_bytes
+        ]
+        return pb.MissingBlobsResponse(missing=missing)
+
+    def PutBlob(self, requests: Iterator[pb.PutBlobRequest], context: Any) -> Any:
+        first = next(requests)
+        digest, size = first.blob.digest, first.blob.size_bytes
+        assert first.offset == len(self.blobs.get(digest, b""))
+        if self.breaks and self.break_after == 0:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the link broke")
+        taken = self._keep(digest, first.chunk)
+        for request in requests:
+            if self.breaks and taken >= self.break_after:
+                self.breaks -= 1
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the link broke")
+            taken += self._keep(digest, request.chunk)
+        if self.refuse or hashlib.sha256(self.blobs[digest]).hexdigest() not in digest:
+            error = BundleCorrupt(f"{digest} arrived broken", hint="send it again")
+            context.set_trailing_metadata(to_trailers(error))
+            context.abort(error.status, str(error))
+        return pb.PutBlobResponse(size_bytes=size)
+
+    def _keep(self, digest: str, chunk: bytes) -> int:
+        self.blobs[digest] = self.blobs.get(digest, b"") + chunk
+        self.received += len(chunk)
+        return len(chunk)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    work = Work(1e6, 0, 1e3, 1e3, 0, 10)
+    graph = Variant("onnxruntime-fp32", "onnxruntime", "fp32", digest_of(GRAPH), 1, work, 0.0)
+    card = BundleCard(
+        name="toy",
+        task="classification",
+        labels=["no", "yes"],
+        sequence_length=8,
+        tokenizer_digest=digest_of(b"{}"),
+        architecture={},
+        architecture_id="0",
+        variants=[graph],
+        golden=Golden([], [], [], [], {}, 1e-3),
+    )
+    files = {
+        "model.onnx": (MEDIA_WEIGHTS, GRAPH),
+        "tokenizer.json": (MEDIA_WEIGHT_CONFIG, b"{}"),
+    }
+    return write_bundle(tmp_path / "toy.tar", card, files)
+
+
+@pytest.fixture
+def store() -> FlakyStore:
+    return FlakyStore()
+
+
+@pytest.fixture
+def board(store: FlakyStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    monkeypatch.setattr(upload, "PAUSES_S", (0.01, 0.01, 0.01))
+    server = grpc.server(ThreadPoolExecutor(2))
+    services.add_DeploymentServiceServicer_to_server(store, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Board(f"127.0.0.1:{port}") as board:
+        yield board
+    server.stop(None).wait()
+
+
+def arrived(store: FlakyStore, bundle: Bundle) -> bool:
+    return store.blobs == {
+        blob.digest: bundle.read(blob.digest) for blob in bundle.transfer_blobs()
+    }
+
+
+def test_everything_arrives_and_progress_only_grows(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    events: list[Progress] = []
+    board.upload(bundle, events.append)
+    assert arrived(store, bundle)
+    assert store.received == bundle.size_bytes
+    assert [e.done for e in events] == sorted(e.done for e in events)
+    assert events[-1].done == events[-1].total == bundle.size_bytes
+
+
+def test_what_is_there_is_not_sent_again(board: Board, store: FlakyStore, bundle: Bundle) -> None:
+    board.upload(bundle)
+    board.upload(bundle)
+    assert store.received == bundle.size_bytes
+
+
+def test_a_broken_link_is_resumed_where_it_stopped(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    store.break_after, store.breaks = 1 << 20, 3
+    board.upload(bundle)
+    assert arrived(store, bundle)
+    assert store.received == bundle.size_bytes  # nothing twice
+
+
+def test_a_link_that_keeps_breaking_is_given_up(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    store.break_after, store.breaks = 0, 99
+    with pytest.raises(BoardUnreachable, match="the link broke"):
+        board.upload(bundle)
+
+
+def test_what_the_board_refuses_is_not_tried_again(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    store.refuse = True
+    with pytest.raises(BundleCorrupt, match="arrived broken") as caught:
+        board.upload(bundle)
+    assert caught.value.hint == "send it again"
+    assert store.received <= bundle.size_bytes
+
+
+def test_what_the_daemon_does_not_offer_is_said(board: Board) -> None:
+    with pytest.raises(Exception, match="not to this request") as caught:
+        board.describe()
+    assert "version" in getattr(caught.value, "hint", "")
+
+
+def test_a_closed_board_says_so(board: Board, bundle: Bundle) -> None:
+    board.close()
+    with pytest.raises(Exception, match="is closed"):
+        board.upload(bundle)
