@@ -107,3 +107,18 @@ def test_a_board_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 def test_public_names_are_pinned() -> None:
     pinned = "BoardSpec Prediction UnitModel UnknownBoard load_board names predict resolve"
     assert edgetran_devices.__all__ == pinned.split()
+
+
+def test_the_page_on_boards_shows_the_figures_of_the_files(root: Path) -> None:
+    page = (root / "docs" / "boards.md").read_text(encoding="utf-8")
+    for name in names():
+        for unit in load_board(name).units.values():
+            assert f"| `{name}:{unit.name}` | {table_row(unit)} |" in page
+
+
+def table_row(unit: UnitModel) -> str:
+    figures = (unit.fp32_flops / 1e9, unit.int8_ops / 1e9, unit.bandwidth_bytes_s / 1e9)
+    costs = (unit.launch_s * 1e6, unit.overhead_s * 1e3)
+    powers = " / ".join(f"{power:g}" for power in (unit.idle_w, unit.active_w, unit.peak_w))
+    cells = [*(f"{number:g}" for number in (*figures, *costs)), powers]
+    return " | ".join([*cells, f"±{unit.relative_error * 100:.0f} %"])
