@@ -28,7 +28,7 @@ def is_address(text: str) -> bool:
 def check_address(text: str) -> str:
     if not is_address(text):
         raise UsageError(
-            f"{text!r} is not an address", hint="write HOST:PORT, e.g. 192.168.1.20:8470"
+            f"{text!r} is not an address", hint="write HOST:PORT, e.g. 192.0.2.7:50051"
         )
     return text
 
