@@ -42,8 +42,9 @@ Subject = tuple[Union[Bundle, str], Optional[str]]  # bundle or its digest; vari
 class Board:
     """One daemon behind one address. Made by `edgetran.connect`; use it in a `with`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, threads: Optional[int] = None) -> None:
         self.address = address
+        self._threads = threads or 0  # of measurements; 0: the daemon's choice
         self._channel = open_channel(address)
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
@@ -125,7 +126,7 @@ class Board:
             warmup_runs=warmup_runs,
             runs=runs,
             blocks=blocks,
-            threads=threads,
+            threads=threads or self._threads,
             batch_size=batch_size,
             min_block_s=min_block_s,
         )

@@ -28,12 +28,12 @@ def connect(
 ) -> Board:
     """A board that answers: "nano", "nano:gpu", "local", a name of yours or HOST:PORT.
 
-    threads: intra-op threads of a daemon that this call starts.
+    threads: intra-op threads of measurements, and of a daemon that this call starts.
     Raises UnknownTarget, BoardUnreachable.
     """
     found = locate(target, address=address, threads=threads)
     describe(found, ALIVE_S)  # fail now, not at the first use
-    return Board(found)
+    return Board(found, threads)
 
 
 def connect_async(

@@ -21,7 +21,7 @@ from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceS
 
 from edgetran import convert
 from edgetran.channel import open_channel, translated
-from edgetran.errors import BoardBusy, BoardError, BoardUnreachable
+from edgetran.errors import BoardError, BoardUnreachable
 from edgetran.places import locked
 from edgetran.results import BoardInfo
 
@@ -76,16 +76,11 @@ def running(daemon: OwnDaemon) -> str:
     ready = _read_ready(daemon.ready_file)
     if ready is None or not _alive(ready[1]):
         return ""
-    address, pid = ready
+    address = ready[0]
     try:
-        info = describe(address, ALIVE_S)
+        describe(address, ALIVE_S)
     except BoardError:
         return ""  # another process has the number now, or it hangs
-    if daemon.threads and info.threads != daemon.threads:
-        raise BoardBusy(
-            f"{info.title} is already emulated or served here with {info.threads} threads",
-            hint=f"leave out the threads, or stop it first: kill {pid}",
-        )
     return address
 
 

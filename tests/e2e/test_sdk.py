@@ -149,9 +149,13 @@ def test_the_second_caller_gets_the_same_daemon(board: Board) -> None:
         assert again.address == board.address
 
 
-def test_threads_of_a_running_daemon_cannot_be_changed(board: Board) -> None:
-    with pytest.raises(edgetran.BoardBusy, match="1 threads"):
-        edgetran.connect("nano", threads=2)
+def test_other_threads_reach_the_measurement_not_the_running_daemon(
+    board: Board, bundle: Bundle
+) -> None:
+    with edgetran.connect("nano", threads=2) as again:
+        assert again.address == board.address
+        record = again.measure([(bundle, None)], warmup_runs=1, runs=3, blocks=1, min_block_s=0.01)
+    assert record[0].threads == 2
 
 
 def test_deploy_and_predict(board: Board, bundle: Bundle) -> None:
