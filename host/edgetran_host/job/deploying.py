@@ -133,6 +133,8 @@ def _measure(work: Workbench, rows: list[Baseline]) -> dict[str, dict[str, Any]]
             )
             for row, record in zip(rows, records):
                 found[row.key][name] = _record(record)
+            for row in rows:
+                board.discard(row.bundle.digest)
         return found
 
     return work.run.once("measurements", measure)
