@@ -1,0 +1,249 @@
+"""The attention part of a layer: heads of seven kinds, those of one kind computed together.
+
+b batch, s sequence, h hidden, n heads of one kind, d head size, A = all heads * d.
+Q, K, V = x·W + b by head; M = -10000 on padded keys. Every head starts from
+    P = softmax((S + Q·R^T) / sqrt(d) + M)         C = P·V                  (b, n, s, d)
+where Q·R^T, the row i-m+offset of the layer's table R for query i and key m, is
+there only with relative positions. By kind:
+    sa_sdp  S = Q·K^T          C
+    sa_wma  S = (Q·W)·K^T      C
+    l_dft   S = 0              C + Re(DFT_s(DFT_d(V)))
+    l_dct   S = 0              C + DCT-II_s(DCT-II_d(V))
+    c_k     S = 0              C + a convolution of V whose taps depend on K and Q
+Source: the method's specification, 2.3 and 2.4. Every operation has a fixed-shape
+ONNX counterpart: transforms are matrix products, convolutions are static slices.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgetran_host.models.transforms import cosine_matrix, fourier_matrices
+from edgetran_host.space.architecture import HEAD_KINDS, Layer
+
+MASKED = -10000.0  # added to the scores of padded keys; finite in fp16
+INIT_STD = 0.02
+WEIGHTED_INIT = 0.1  # sa_wma's W starts uniform within this
+
+
+def uses_query(kind: str, positions: str) -> bool:
+    """Whether a head of this kind reads Q; l heads do only for relative positions."""
+    return not kind.startswith("l_") or positions == "relative"
+
+
+def uses_key(kind: str) -> bool:
+    return not kind.startswith("l_")
+
+
+class Heads(nn.Module):
+    """All heads of a layer side by side, in canonical order; no output projection.
+
+    Query and key rows that no head reads are not allocated.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        positions: str,
+        max_positions: int,
+        sequence_length: int,
+        lt_scale: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        size = layer.head_size
+        self.size = size
+        self.dropout = dropout
+        queries = sum(uses_query(kind, positions) for kind in layer.heads)
+        keys = sum(map(uses_key, layer.heads))
+        self.query = nn.Linear(layer.hidden, queries * size) if queries else None
+        self.key = nn.Linear(layer.hidden, keys * size) if keys else None
+        self.value = nn.Linear(layer.hidden, layer.attention_width)
+        self.relative: nn.Parameter | None = None
+        if positions == "relative":
+            self.relative = nn.Parameter(torch.empty(2 * max_positions - 1, size))
+            nn.init.normal_(self.relative, std=INIT_STD)
+        self.groups = nn.ModuleDict()
+        self._counts: list[tuple[str, int, bool, bool]] = []
+        for kind in HEAD_KINDS:
+            count = layer.heads.count(kind)
+            if count:
+                self.groups[kind] = _group(kind, count, size, sequence_length, lt_scale, dropout)
+                self._counts.append((kind, count, uses_query(kind, positions), uses_key(kind)))
+
+    def forward(self, x: Tensor, masked: Tensor) -> Tensor:
+        """x (b, s, h), masked (b, 1, 1, s) added to the scores -> (b, s, A)."""
+        query = _split(self.query, x, self.size)
+        key = _split(self.key, x, self.size)
+        value = _split(self.value, x, self.size)
+        near = None if query is None else self._position_scores(query)
+        found, at_q, at_k, at_v = [], 0, 0, 0
+        for kind, count, has_query, has_key in self._counts:
+            q = _heads(query, at_q, count) if has_query else None
+            k = _heads(key, at_k, count) if has_key else None
+            bias = masked
+            if near is not None:
+                bias = masked + _heads(near, at_q, count)
+            found.append(self.groups[kind](q, k, _heads(value, at_v, count), bias))
+            at_q, at_k, at_v = at_q + count * has_query, at_k + count * has_key, at_v + count
+        y = found[0] if len(found) == 1 else torch.cat(found, dim=1)  # (b, heads, s, d)
+        return y.transpose(1, 2).flatten(2)
+
+    def _position_scores(self, query: Tensor) -> Tensor | None:
+        """Q·R^T / sqrt(d) as (b, n, query, key), by skewing instead of gathering.
+
+        With the 2s-1 used rows reversed, key m of query i sits in column m-i+s-1; a
+        row one column longer, read with one column less, moves row i left by i.
+        """
+        if self.relative is None:
+            return None
+        b, n, s = query.shape[0], query.shape[1], query.shape[2]
+        middle = self.relative.shape[0] // 2
+        used = self.relative[middle - s + 1 : middle + s].flip(0)
+        scores = (query / math.sqrt(self.size)) @ used.t()  # (b, n, s, 2s-1)
+        flat = F.pad(scores, (0, 1)).reshape(b, n, 2 * s * s)
+        flat = flat[:, :, s - 1 : s - 1 + s * (2 * s - 1)]
+        return flat.reshape(b, n, s, 2 * s - 1)[:, :, :, :s]
+
+
+class DotProductHeads(nn.Module):
+    """sa_sdp: scaled dot-product attention."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        if torch.compiler.is_exporting():  # the fused call fixes a memory layout graphs lack
+            scores = (q / math.sqrt(q.shape[3])) @ k.transpose(2, 3) + bias
+            return F.dropout(torch.softmax(scores, dim=-1), dropout) @ v
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+
+
+class WeightedHeads(DotProductHeads):
+    """sa_wma: the query passes a learned (d, d) matrix first."""
+
+    def __init__(self, count: int, size: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.weight = nn.Parameter(torch.empty(count, size, size))
+        nn.init.uniform_(self.weight, -WEIGHTED_INIT, WEIGHTED_INIT)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        return super().forward(q @ self.weight, k, v, bias)
+
+
+class _PositionalHeads(nn.Module):
+    """What heads without content scores share: C from the bias alone."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+
+    def context(self, v: Tensor, bias: Tensor) -> Tensor:
+        """(b, n, s, d), or (b, n, 1, d) where all queries see the same."""
+        context: Tensor = self.dropout(torch.softmax(bias, dim=-1)) @ v
+        return context
+
+
+class FourierHeads(_PositionalHeads):
+    """l_dft: Re of the 2-D Fourier transform of V = C_s·V·C_d - S_s·V·S_d."""
+
+    length_cosines: Tensor
+    length_sines: Tensor
+    size_cosines: Tensor
+    size_sines: Tensor
+
+    def __init__(self, size: int, length: int, scaled: bool, dropout: float) -> None:
+        super().__init__(dropout)
+        scale = 1 / math.sqrt(length * size) if scaled else 1.0
+        for axis, count, factor in (("length", length, scale), ("size", size, 1.0)):
+            cosines, sines = fourier_matrices(count)
+            self.register_buffer(f"{axis}_cosines", cosines * factor, persistent=False)
+            self.register_buffer(f"{axis}_sines", sines * factor, persistent=False)
+
+    def forward(self, q: Tensor | None, k: None, v: Tensor, bias: Tensor) -> Tensor:
+        even = self.length_cosines @ v @ self.size_cosines
+        odd = self.length_sines @ v @ self.size_sines
+        return self.context(v, bias) + (even - odd)
+
+
+class CosineHeads(_PositionalHeads):
+    """l_dct: the 2-D DCT-II of V, D_s·V·D_d^T, unnormalised but for `lt_scale`."""
+
+    over_length: Tensor
+    over_size: Tensor
+
+    def __init__(self, size: int, length: int, scaled: bool, dropout: float) -> None:
+        super().__init__(dropout)
+        scale = 1 / (2 * math.sqrt(length * size)) if scaled else 1.0
+        self.register_buffer("over_length", cosine_matrix(length) * scale, persistent=False)
+        self.register_buffer("over_size", cosine_matrix(size).t().contiguous(), persistent=False)
+
+    def forward(self, q: Tensor | None, k: None, v: Tensor, bias: Tensor) -> Tensor:
+        return self.context(v, bias) + self.over_length @ v @ self.over_size
+
+
+class ConvolutionHeads(_PositionalHeads):
+    """c_k: each position mixes k neighbours with weights made from its K and Q.
+
+    K' = pointwise(depthwise_k(K)) + b, a = softmax over taps of Lin(K' * Q),
+    out[i] = sum over t of a[i, t] · Lin(V)[i + t - (k-1)/2]; the d channels share a.
+    """
+
+    def __init__(self, count: int, size: int, taps: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.taps = taps
+        self.depthwise = nn.Parameter(torch.empty(count * size, 1, taps))
+        self.pointwise = nn.Parameter(torch.empty(count, size, size))
+        self.pointwise_bias = nn.Parameter(torch.zeros(count, 1, size))
+        self.kernel = nn.Parameter(torch.empty(count, size, taps))
+        self.kernel_bias = nn.Parameter(torch.zeros(count, 1, taps))
+        self.content = nn.Parameter(torch.empty(count, size, size))
+        self.content_bias = nn.Parameter(torch.zeros(count, 1, size))
+        for weight in (self.depthwise, self.pointwise, self.kernel, self.content):
+            nn.init.normal_(weight, std=INIT_STD)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        n, s, d = k.shape[1], k.shape[2], k.shape[3]
+        half = self.taps // 2
+        channels = k.transpose(2, 3).flatten(1, 2)  # (b, n * d, s)
+        mixed = F.conv1d(channels, self.depthwise, padding=half, groups=n * d)
+        keys = mixed.reshape(-1, n, d, s).transpose(2, 3) @ self.pointwise + self.pointwise_bias
+        taps = torch.softmax((keys * q) @ self.kernel + self.kernel_bias, dim=-1)  # (b, n, s, k)
+        content = F.pad(v @ self.content + self.content_bias, (0, 0, half, half))
+        y = self.context(v, bias)
+        for t in range(self.taps):
+            y = y + taps[..., t : t + 1] * content[:, :, t : t + s]
+        return y
+
+
+def _group(
+    kind: str, count: int, size: int, length: int, lt_scale: bool, dropout: float
+) -> nn.Module:
+    if kind == "sa_sdp":
+        return DotProductHeads(dropout)
+    if kind == "sa_wma":
+        return WeightedHeads(count, size, dropout)
+    if kind == "l_dft":
+        return FourierHeads(size, length, lt_scale, dropout)
+    if kind == "l_dct":
+        return CosineHeads(size, length, lt_scale, dropout)
+    return ConvolutionHeads(count, size, int(kind.removeprefix("c_")), dropout)
+
+
+def _split(linear: nn.Linear | None, x: Tensor, size: int) -> Tensor | None:
+    """(b, s, h) -> (b, n, s, d)."""
+    if linear is None:
+        return None
+    y: Tensor = linear(x)
+    return y.reshape(-1, y.shape[1], linear.out_features // size, size).transpose(1, 2)
+
+
+def _heads(x: Tensor | None, at: int, count: int) -> Tensor:
+    assert x is not None  # asked for only by kinds that have it
+    return x if count == x.shape[1] else x[:, at : at + count]

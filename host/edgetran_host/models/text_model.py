@@ -1,0 +1,163 @@
+"""The network: an encoder of any architecture, a pooling and a classifier.
+
+b batch, s sequence, h hidden (of the layer at hand), L the configured length.
+    x = LN(E_word[id] + E_position[place] + E_type[type])
+    layer:  x = LN(x + Drop(heads(x)·Wo + bo))
+            u = x;  u = GELU(Lin_i(u)) for the stack;  x = LN(x + Drop(Lin_out(u)))
+            x = Lin_proj(x) where the next layer has another width
+E_position is there only with absolute positions.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from edgetran_protos.errors import InputError
+from torch import Tensor, nn
+
+from edgetran_host.models.config import ModelConfig
+from edgetran_host.models.heads import INIT_STD, MASKED, Heads
+from edgetran_host.space.architecture import Layer
+
+
+class Embedding(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.architecture.layers[0].hidden
+        self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_id)
+        self.position = None
+        if config.positions == "absolute":
+            self.position = nn.Embedding(config.max_positions, width)
+        self.token_type = nn.Embedding(config.type_vocab_size, width)
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(b, s), (b, s) -> (b, s, h)."""
+        if self.token_type.num_embeddings == 1:
+            token_type_ids = token_type_ids.clamp(max=0)  # such models do not tell pairs apart
+        x = self.word(input_ids) + self.token_type(token_type_ids)
+        if self.position is not None:
+            x = x + self.position.weight[: input_ids.shape[1]]
+        y: Tensor = self.dropout(self.norm(x))
+        return y
+
+
+class Block(nn.Module):
+    """One layer; `project` is there only where the next layer has another width."""
+
+    def __init__(self, config: ModelConfig, layer: Layer, next_hidden: int) -> None:
+        super().__init__()
+        self.heads = Heads(
+            layer,
+            config.positions,
+            config.max_positions,
+            config.sequence_length,
+            config.lt_scale,
+            config.dropout,
+        )
+        self.heads_out = nn.Linear(layer.attention_width, layer.hidden)
+        self.heads_norm = nn.LayerNorm(layer.hidden, eps=config.layer_norm_eps)
+        widths = (layer.hidden, *layer.feed_forward)
+        self.stack = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.stack_out = nn.Linear(widths[-1], layer.hidden)
+        self.stack_norm = nn.LayerNorm(layer.hidden, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = None
+        if next_hidden != layer.hidden:
+            self.project = nn.Linear(layer.hidden, next_hidden)
+
+    def forward(self, x: Tensor, masked: Tensor) -> Tensor:
+        """x (b, s, h), masked (b, 1, 1, s) -> (b, s, next layer's h)."""
+        x = self.heads_norm(x + self.dropout(self.heads_out(self.heads(x, masked))))
+        u = x
+        for linear in self.stack:
+            u = F.gelu(linear(u))
+        x = self.stack_norm(x + self.dropout(self.stack_out(u)))
+        return x if self.project is None else self.project(x)
+
+
+class TextModel(nn.Module):
+    """Token ids to logits; weights start random unless loaded."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers = config.architecture.layers
+        following = [layer.hidden for layer in layers[1:]] + [layers[-1].hidden]
+        self.embedding = Embedding(config)
+        self.layers = nn.ModuleList(
+            Block(config, layer, width) for layer, width in zip(layers, following)
+        )
+        last = layers[-1].hidden
+        self.pooler = nn.Linear(last, last) if config.pooling == "cls" else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(last, config.outputs)
+        self._fixed_length = any(
+            not kind.startswith("sa_") for layer in layers for kind in layer.heads
+        )
+        self.apply(_initialise)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Each (b, s) int64 -> logits (b, outputs)."""
+        padded = self._padded(input_ids, attention_mask, token_type_ids)
+        x = self._encode(*padded)[-1]
+        return self.classify(x, padded[1])
+
+    def hidden_states(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> list[Tensor]:
+        """(b, s, h) after the embedding and after every layer, projections included."""
+        padded = self._padded(input_ids, attention_mask, token_type_ids)
+        return [x[:, : input_ids.shape[1]] for x in self._encode(*padded)]
+
+    def classify(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        """The last hidden state (b, s, h) and its mask (b, s) -> logits (b, outputs)."""
+        if self.pooler is not None:
+            pooled = torch.tanh(self.pooler(x[:, 0]))
+        else:
+            real = attention_mask.to(x.dtype).unsqueeze(-1)
+            pooled = (x * real).sum(1) / real.sum(1).clamp(min=1.0)
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits
+
+    def _encode(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor) -> list[Tensor]:
+        x = self.embedding(input_ids, token_type_ids)
+        masked = ((1.0 - mask.to(x.dtype)) * MASKED)[:, None, None, :]
+        states = [x]
+        for layer in self.layers:
+            states.append(layer(states[-1], masked))
+        return states
+
+    def _padded(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs at length L where a head kind depends on the padded length.
+
+        Transforms and convolutions read padding, so their results are only
+        comparable at one length; dot-product heads may run shorter, and faster.
+        """
+        length, wanted = input_ids.shape[1], self.config.sequence_length
+        if length > wanted:
+            raise InputError(
+                f"{length} tokens do not fit a model of sequence length {wanted}",
+                hint=f"truncate the inputs to {wanted} tokens",
+            )
+        if length == wanted or not self._fixed_length:
+            return input_ids, attention_mask, token_type_ids
+        missing = (0, wanted - length)
+        return (
+            F.pad(input_ids, missing, value=self.config.pad_id),
+            F.pad(attention_mask, missing),
+            F.pad(token_type_ids, missing),
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Normal weights and zero biases, as BERT starts."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=INIT_STD)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        nn.init.zeros_(module.weight[module.padding_idx])
