@@ -19,10 +19,10 @@ HEAD_KINDS = ("sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13")
 
 @dataclass(frozen=True)
 class Layer:
-    hidden: int                      # h
-    heads: tuple[str, ...]           # kinds, in canonical order
-    head_size: int                   # d, shared by the layer's heads
-    feed_forward: tuple[int, ...]    # widths of the stack, in order
+    hidden: int  # h
+    heads: tuple[str, ...]  # kinds, in canonical order
+    head_size: int  # d, shared by the layer's heads
+    feed_forward: tuple[int, ...]  # widths of the stack, in order
 
     @property
     def attention_width(self) -> int:

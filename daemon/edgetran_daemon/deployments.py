@@ -1,0 +1,207 @@
+"""Which model serves under which name, and how that changes without a gap.
+
+deploy: verify -> stage -> probe -> switch -> commit. Before the switch nothing
+that serves is touched; the switch is one rename of the state file. Whatever fails
+leaves the old model serving and a record that says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Optional
+
+from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
+
+from edgetran_daemon.ledger import Ledger, Names, Record, Slot
+from edgetran_daemon.probe import probe
+from edgetran_daemon.serving import ServedModel
+from edgetran_daemon.store.bundles import BundleStore
+
+log = logging.getLogger(__name__)
+
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class DeployEvent:
+    step: str  # "verify", "stage", "probe", "switch", "commit"
+    detail: str
+    deployment: Optional[Record] = None
+
+
+class Deployments:
+    """The models this daemon serves; `ledger` remembers them across restarts."""
+
+    def __init__(
+        self,
+        store: BundleStore,
+        ledger: Ledger,
+        threads: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._threads = threads
+        self._clock = clock
+        self._served: dict[str, ServedModel] = {}
+        self._changing = asyncio.Lock()  # one change at a time: two models' memory, not ten
+
+    @property
+    def served(self) -> Mapping[str, ServedModel]:
+        return self._served
+
+    def model(self, name: str) -> tuple[str, ServedModel]:
+        """An empty name: the only model. Raises UnknownModel."""
+        names = sorted(self._served)
+        if not name and len(names) == 1:
+            name = names[0]
+        if name in self._served:
+            return name, self._served[name]
+        hint = f"deployed: {', '.join(names)}" if names else "deploy one first"
+        what = f"no model {name!r} is deployed" if name else "which model?"
+        if not names:
+            what = "no model is deployed"
+        raise UnknownModel(what, hint=hint)
+
+    def digests(self) -> set[str]:
+        return self._ledger.digests()
+
+    def list(self, history: bool) -> list[Record]:
+        return self._ledger.records(history)
+
+    async def deploy(self, model: str, digest: str, variant: str) -> AsyncIterator[DeployEvent]:
+        """Events of each step; the last carries the deployment."""
+        if not MODEL_NAME.fullmatch(model):
+            raise UsageError(
+                f"{model!r} cannot be a model's name",
+                hint="letters, digits, '.', '_' and '-', at most 100",
+            )
+        async with self._changing:
+            with self._store.pinned(digest):
+                async with aclosing(self._deploy(model, digest, variant)) as events:
+                    async for event in events:
+                        yield event
+
+    async def _deploy(self, model: str, digest: str, variant: str) -> AsyncIterator[DeployEvent]:
+        staged: Optional[ServedModel] = None
+        try:
+            yield DeployEvent("verify", digest)
+            bundle = self._store.open(digest)
+            size_bytes = await asyncio.to_thread(self._store.verify, bundle)
+            chosen = bundle.variant(variant)
+            slot = Slot(digest, chosen.name, self._clock(), chosen.size_bytes, bundle.card.task)
+            yield DeployEvent("stage", f"{chosen.name}, {size_bytes} bytes verified")
+            staged = ServedModel(self._store, bundle, chosen, self._threads)
+            loaded = await staged.start()
+            yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
+            detail = await probe(staged)
+            yield DeployEvent("switch", detail)
+            old = self._switch(model, slot, staged)
+            staged = None
+        except EdgeTranError as exc:
+            self._ledger.add(Record.failed(model, digest, variant, str(exc), self._clock()))
+            raise
+        finally:
+            if staged is not None:
+                await staged.close()
+        if old is not None:
+            await old.close()
+        freed = self._store.collect(self.digests(), self._clock())
+        detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
+        yield DeployEvent("commit", detail, Record.of(model, slot, "serving", detail))
+
+    def _switch(self, model: str, slot: Slot, staged: ServedModel) -> Optional[ServedModel]:
+        """No await in here: the file and the memory change together."""
+        self._ledger.switch(model, slot)
+        old = self._served.get(model)
+        self._served[model] = staged
+        return old
+
+    async def rollback(self, model: str, reason: str) -> Record:
+        """Back to the previous bundle, which is checked like a new one."""
+        async with self._changing:
+            names = self._names(model)
+            if names.previous is None:
+                raise UsageError(f"no model served as {model!r} before this one")
+            staged = await self._staged(names.previous)
+            slot = names.previous.at(self._clock())
+            left = names.current
+            self._ledger.roll_back(model, slot, reason or "rolled back by hand", self._clock())
+            old = self._served.get(model)
+            self._served[model] = staged
+            if old is not None:
+                await old.close()
+            return Record.of(model, slot, "serving", f"rolled back from {left.bundle_digest}")
+
+    async def remove(self, model: str) -> int:
+        """Stops serving; the bytes freed."""
+        async with self._changing:
+            names = self._names(model)
+            self._ledger.remove(model, self._clock())
+            served = self._served.pop(model, None)
+            if served is not None:
+                await served.close()
+            gone = [slot.bundle_digest for slot in names.slots()]
+            return self._store.free(gone, self.digests())
+
+    def discard(self, digest: str) -> int:
+        return self._store.discard(digest, self.digests())
+
+    async def restore(self) -> None:
+        """At start: everything that served before, or what served before that."""
+        async with self._changing:
+            await asyncio.gather(*(self._restore(model) for model in self._ledger.models()))
+            self._store.collect(self.digests(), self._clock())
+
+    async def _restore(self, model: str) -> None:
+        names = self._names(model)
+        try:
+            self._served[model] = await self._staged(names.current)
+        except EdgeTranError as exc:
+            log.warning("%s cannot serve again: %s", model, exc)
+            await self._fall_back(model, names, str(exc))
+
+    async def _fall_back(self, model: str, names: Names, reason: str) -> None:
+        current, previous = names.current, names.previous
+        failed = Record.failed(
+            model, current.bundle_digest, current.variant, f"at start: {reason}", self._clock()
+        )
+        if previous is None:
+            self._ledger.add(failed)
+            return
+        try:
+            self._served[model] = await self._staged(previous)
+        except EdgeTranError as exc:
+            log.warning("nor can what served as %s before: %s", model, exc)
+            self._ledger.add(failed)
+            return
+        self._ledger.fall_back(model, previous.at(self._clock()), failed)
+
+    async def _staged(self, slot: Slot) -> ServedModel:
+        """Verified, loaded and probed."""
+        bundle = self._store.open(slot.bundle_digest)
+        await asyncio.to_thread(self._store.verify, bundle)
+        staged = ServedModel(self._store, bundle, bundle.variant(slot.variant), self._threads)
+        try:
+            await staged.start()
+            await probe(staged)
+        except BaseException:
+            await staged.close()
+            raise
+        return staged
+
+    async def close(self) -> None:
+        await asyncio.gather(*(served.close() for served in self._served.values()))
+
+    def _names(self, model: str) -> Names:
+        names = self._ledger.find(model)
+        if names is None:
+            known = ", ".join(self._ledger.models()) or "none"
+            raise UnknownModel(f"no model {model!r} is deployed", hint=f"deployed: {known}")
+        return names

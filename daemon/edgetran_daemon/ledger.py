@@ -1,0 +1,167 @@
+"""What serves under which name, kept in one file that changes by a rename."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from edgetran_protos.bundle import canonical_json
+from edgetran_protos.errors import BoardError
+
+from edgetran_daemon.store.blobs import sync_folder
+
+SCHEMA = 1
+HISTORY_LIMIT = 200  # records; older ones are dropped
+
+SERVING, PREVIOUS, FAILED, ROLLED_BACK = "serving", "previous", "failed", "rolled-back"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One bundle in one variant, serving or ready to serve again."""
+
+    bundle_digest: str
+    variant: str
+    since_unix_s: float
+    artefact_bytes: int
+    task: str
+
+    def at(self, since_unix_s: float) -> Slot:
+        return replace(self, since_unix_s=since_unix_s)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The two slots of one model name."""
+
+    current: Slot
+    previous: Optional[Slot]
+
+    def slots(self) -> list[Slot]:
+        return [self.current, *([self.previous] if self.previous else [])]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of what a model name did."""
+
+    model: str
+    bundle_digest: str
+    variant: str
+    state: str
+    reason: str
+    since_unix_s: float
+    artefact_bytes: int = 0
+    task: str = ""
+
+    @staticmethod
+    def of(model: str, slot: Slot, state: str, reason: str = "") -> Record:
+        return Record(model=model, state=state, reason=reason, **asdict(slot))
+
+    @staticmethod
+    def failed(model: str, digest: str, variant: str, reason: str, now_unix_s: float) -> Record:
+        return Record(model, digest, variant, FAILED, reason, now_unix_s)
+
+
+class Ledger:
+    """Every change is on disk before the method returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._names: dict[str, Names] = {}
+        self._history: list[Record] = []
+        if path.exists():
+            self._load()
+
+    def models(self) -> list[str]:
+        return sorted(self._names)
+
+    def find(self, model: str) -> Optional[Names]:
+        return self._names.get(model)
+
+    def digests(self) -> set[str]:
+        return {slot.bundle_digest for names in self._names.values() for slot in names.slots()}
+
+    def records(self, history: bool) -> list[Record]:
+        """What serves; with history also the slot before it and all that ended, oldest first."""
+        now = [Record.of(model, names.current, SERVING) for model, names in sorted(self._names.items())]
+        if not history:
+            return now
+        before = [
+            Record.of(model, names.previous, PREVIOUS)
+            for model, names in sorted(self._names.items())
+            if names.previous
+        ]
+        return [*now, *before, *self._history]
+
+    def switch(self, model: str, slot: Slot) -> None:
+        """A new current; the old one is kept to go back to."""
+        old = self._names.get(model)
+        previous = old.current if old else None
+        if old and _same(old.current, slot):
+            previous = old.previous  # deployed again: what came before stays
+        self._commit({**self._names, model: Names(slot, previous)}, self._history)
+
+    def roll_back(self, model: str, slot: Slot, reason: str, now_unix_s: float) -> None:
+        left = self._names[model].current.at(now_unix_s)
+        record = Record.of(model, left, ROLLED_BACK, reason)
+        self._commit({**self._names, model: Names(slot, None)}, [*self._history, record])
+
+    def fall_back(self, model: str, slot: Slot, failed: Record) -> None:
+        self._commit({**self._names, model: Names(slot, None)}, [*self._history, failed])
+
+    def remove(self, model: str, now_unix_s: float) -> None:
+        gone = self._names[model].current.at(now_unix_s)
+        rest = {name: names for name, names in self._names.items() if name != model}
+        self._commit(rest, [*self._history, Record.of(model, gone, "removed")])
+
+    def add(self, record: Record) -> None:
+        self._commit(self._names, [*self._history, record])
+
+    def _commit(self, names: Mapping[str, Names], history: list[Record]) -> None:
+        history = history[-HISTORY_LIMIT:]
+        raw = {
+            "schema": SCHEMA,
+            "models": {model: asdict(entry) for model, entry in names.items()},
+            "history": [asdict(record) for record in history],
+        }
+        write_atomically(self._path, canonical_json(raw))
+        self._names, self._history = dict(names), history
+
+    def _load(self) -> None:
+        try:
+            raw: dict[str, Any] = json.loads(self._path.read_bytes())
+            if raw["schema"] > SCHEMA:
+                raise BoardError(
+                    f"{self._path} was written by a newer edgetran",
+                    hint="upgrade edgetran-daemon, or choose another --state",
+                )
+            self._names = {model: _names(entry) for model, entry in raw["models"].items()}
+            self._history = [Record(**record) for record in raw["history"]]
+        except (ValueError, KeyError, TypeError) as exc:
+            raise BoardError(
+                f"{self._path} cannot be read: {exc}", hint="move it away and deploy again"
+            ) from exc
+
+
+def _names(raw: Mapping[str, Any]) -> Names:
+    return Names(Slot(**raw["current"]), Slot(**raw["previous"]) if raw["previous"] else None)
+
+
+def _same(left: Slot, right: Slot) -> bool:
+    return (left.bundle_digest, left.variant) == (right.bundle_digest, right.variant)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The old content or the new one, whatever happens in between."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)

@@ -1,0 +1,24 @@
+"""Runtimes by name; a worker imports only the one it was asked for.
+
+A runtime needs numpy and its own library, nothing else of edgetran.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from edgetran_daemon.runtimes.base import Runtime, RuntimeFailure
+
+RUNTIMES: Mapping[str, str] = {  # name -> module:attribute
+    "onnxruntime": "edgetran_daemon.runtimes.onnx:OnnxRuntime",
+}
+
+
+def runtime_class(name: str) -> type[Runtime]:
+    """Raises RuntimeFailure when edgetran has no runtime of that name."""
+    if name not in RUNTIMES:
+        raise RuntimeFailure(f"no runtime {name!r}; known: {', '.join(RUNTIMES)}")
+    module, _, attribute = RUNTIMES[name].partition(":")
+    found: type[Runtime] = getattr(importlib.import_module(module), attribute)
+    return found

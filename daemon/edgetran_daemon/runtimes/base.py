@@ -1,0 +1,106 @@
+"""What every runtime has in common: checked tensors in, checked tensors out.
+
+Shapes: a dimension is an int when the graph fixes it and None when it is free.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+Tensor = np.ndarray[Any, np.dtype[Any]]
+Tensors = Mapping[str, Tensor]
+
+
+class RuntimeFailure(Exception):
+    """The runtime could not load or run the graph."""
+
+
+class InputRefused(Exception):
+    """The tensors do not fit the graph; the caller's mistake."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a graph."""
+
+    name: str
+    dtype: str  # numpy's name: "int64", "float32"
+    shape: tuple[Optional[int], ...]
+
+
+class Runtime(abc.ABC):
+    """Runs one graph. Callers use `run`; a back-end writes `_run`."""
+
+    name: str
+
+    @abc.abstractmethod
+    def __init__(self, path: str, threads: int) -> None: ...
+
+    @staticmethod
+    @abc.abstractmethod
+    def unavailable() -> str:
+        """Why this runtime cannot work on this board; empty when it can."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def version() -> str: ...
+
+    @property
+    @abc.abstractmethod
+    def inputs(self) -> Sequence[TensorSpec]: ...
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> Sequence[TensorSpec]: ...
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Raises InputRefused or RuntimeFailure."""
+        self.check(tensors)
+        return self.run_checked(tensors)
+
+    def run_checked(self, tensors: Tensors) -> Tensors:
+        """`run` without the checks: the inside of a timed loop."""
+        try:
+            return self._run(tensors)
+        except (InputRefused, RuntimeFailure):
+            raise
+        except Exception as exc:
+            raise RuntimeFailure(f"{self.name} failed: {exc}") from exc
+
+    def check(self, tensors: Tensors) -> None:
+        missing = [spec.name for spec in self.inputs if spec.name not in tensors]
+        unknown = sorted(set(tensors) - {spec.name for spec in self.inputs})
+        if missing or unknown:
+            raise InputRefused(
+                f"the graph takes {[spec.name for spec in self.inputs]}"
+                f"; missing {missing}, unknown {unknown}"
+            )
+        for spec in self.inputs:
+            _check_tensor(spec, tensors[spec.name])
+        self._check_batch(tensors)
+
+    def _check_batch(self, tensors: Tensors) -> None:
+        rows = {len(tensors[spec.name]) for spec in self.inputs if spec.shape}
+        if len(rows) > 1:
+            raise InputRefused(f"inputs differ in their number of rows: {sorted(rows)}")
+        if rows == {0}:
+            raise InputRefused("the inputs have no rows")
+
+    @abc.abstractmethod
+    def _run(self, tensors: Tensors) -> Tensors: ...
+
+
+def _check_tensor(spec: TensorSpec, tensor: Tensor) -> None:
+    if tensor.dtype != np.dtype(spec.dtype):
+        raise InputRefused(f"{spec.name} must be {spec.dtype}, got {tensor.dtype}")
+    fits = tensor.ndim == len(spec.shape) and all(
+        want is None or want == got for want, got in zip(spec.shape, tensor.shape)
+    )
+    if not fits:
+        wanted = tuple("any" if want is None else want for want in spec.shape)
+        raise InputRefused(f"{spec.name} must have shape {wanted}, got {tensor.shape}")

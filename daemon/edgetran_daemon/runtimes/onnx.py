@@ -1,0 +1,89 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+from edgetran_daemon.runtimes.base import (
+    InputRefused,
+    Runtime,
+    RuntimeFailure,
+    Tensors,
+    TensorSpec,
+)
+
+DTYPES = {  # ONNX Runtime's name of a tensor type -> numpy's
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+QUIET = 3  # ONNX Runtime's severity "error": its warnings are no news to a user
+
+
+class OnnxRuntime(Runtime):
+    name = "onnxruntime"
+
+    def __init__(self, path: str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = QUIET
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as exc:  # its errors share no base class
+            raise RuntimeFailure(f"onnxruntime cannot load the graph: {exc}") from exc
+        self._invalid = onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument
+        self._inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self._outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self._names = [spec.name for spec in self._outputs]
+
+    @staticmethod
+    def unavailable() -> str:
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed"
+        return ""
+
+    @staticmethod
+    def version() -> str:
+        try:
+            return importlib.metadata.version("onnxruntime")
+        except importlib.metadata.PackageNotFoundError:
+            return ""  # a build of the board's maker may come without metadata
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        return self._outputs
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        try:
+            results = self._session.run(self._names, dict(tensors))
+        except self._invalid as exc:  # e.g. a token id beyond the vocabulary
+            raise InputRefused(f"onnxruntime refuses the inputs: {exc}") from exc
+        return dict(zip(self._names, results))
+
+
+def _spec(node: Any) -> TensorSpec:
+    if node.type not in DTYPES:
+        raise RuntimeFailure(f"{node.name} is a {node.type}, which edgetran does not carry")
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorSpec(node.name, DTYPES[node.type], shape)

@@ -1,0 +1,1 @@
+"""The RPC services; each converts, delegates and converts back."""

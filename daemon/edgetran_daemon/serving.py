@@ -1,0 +1,165 @@
+"""One served model: its worker, the bounded queue before it, and its restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+from edgetran_protos.bundle import BundleCard, Variant
+from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
+
+from edgetran_daemon.runtimes.base import Tensor
+from edgetran_daemon.store.bundles import BundleStore, StoredBundle
+from edgetran_daemon.text import MAX_ROWS, Prediction, Text, TextCodec
+from edgetran_daemon.worker_process import Loaded, Ran, WorkerProcess
+
+log = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 64  # requests waiting or running, a model
+FIRST_PAUSE_S = 0.1  # before a dead worker is started again; doubles each time
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0  # a worker that lived so long starts over with the first pause
+RESTART_WAIT_S = 5.0  # how long a request waits for a restart
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class Answer:
+    predictions: list[Prediction]
+    tokenize_s: float
+    infer_s: float
+
+
+class ServedModel:
+    """Answers until `close`; a worker that dies is replaced in the background."""
+
+    def __init__(
+        self, store: BundleStore, bundle: StoredBundle, variant: Variant, threads: int
+    ) -> None:
+        self.bundle = bundle
+        self.variant = variant
+        self.requests = 0  # answered so far
+        self._threads = threads
+        self._graph = store.graph(variant)
+        self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
+        self._worker: Optional[WorkerProcess] = None
+        self._loaded: Optional[Loaded] = None
+        self._ready = asyncio.Event()
+        self._watch: Optional[asyncio.Task[None]] = None
+        self._waiting = 0
+
+    @property
+    def card(self) -> BundleCard:
+        return self.bundle.card
+
+    @property
+    def ready(self) -> bool:
+        return self._ready.is_set()
+
+    @property
+    def loaded(self) -> Loaded:
+        if self._loaded is None:
+            raise RuntimeFault("the model is not loaded")
+        return self._loaded
+
+    @property
+    def worker_pid(self) -> Optional[int]:
+        return self._worker.pid if self._worker else None
+
+    async def start(self) -> Loaded:
+        """Raises RuntimeFault when the graph cannot be loaded."""
+        loaded = await self._load()
+        self._watch = asyncio.create_task(self._keep_alive())
+        return loaded
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        self._ready.clear()
+        if self._worker is not None:
+            await self._worker.stop()
+
+    def encode(self, texts: Sequence[Text]) -> dict[str, Tensor]:
+        return self._codec.encode(texts)
+
+    async def predict(self, texts: Sequence[Text]) -> Answer:
+        started = time.perf_counter()
+        tensors = await asyncio.to_thread(self._codec.encode, texts)
+        tokenize_s = time.perf_counter() - started
+        ran = await self.infer(self.own_inputs(tensors))
+        predictions = self._codec.decode(ran.outputs[LOGITS])
+        return Answer(predictions, tokenize_s, ran.run_s)
+
+    def own_inputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those that the graph takes: an export may have dropped an unused one."""
+        return {spec.name: tensors[spec.name] for spec in self.loaded.inputs if spec.name in tensors}
+
+    async def infer(self, inputs: Mapping[str, Tensor]) -> Ran:
+        """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
+        rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=0)
+        if rows > MAX_ROWS:
+            raise InputError(f"{rows} rows in one request", hint=f"send at most {MAX_ROWS}")
+        if self._waiting >= QUEUE_LIMIT:
+            raise BoardBusy(
+                f"{QUEUE_LIMIT} requests wait for this model already", hint="try again later"
+            )
+        self._waiting += 1
+        try:
+            ran = await (await self._living_worker()).run(inputs)
+        finally:
+            self._waiting -= 1
+        self.requests += 1
+        return ran
+
+    async def _living_worker(self) -> WorkerProcess:
+        try:
+            await asyncio.wait_for(self._ready.wait(), RESTART_WAIT_S)
+        except asyncio.TimeoutError:
+            raise RuntimeFault(
+                "the model's process keeps dying", hint="see the daemon's log, or roll back"
+            ) from None
+        if self._worker is None:
+            raise RuntimeFault("the model is not loaded")
+        return self._worker
+
+    async def _load(self) -> Loaded:
+        worker, loaded = await WorkerProcess.start(
+            self.variant.runtime, self._graph, self._threads
+        )
+        self._worker, self._loaded = worker, loaded
+        self._ready.set()
+        return loaded
+
+    async def _keep_alive(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            worker, began = self._worker, time.monotonic()
+            if worker is not None:
+                status = await worker.wait()
+                self._ready.clear()
+                log.warning("worker %d of %s ended with status %d", worker.pid, self.card.name, status)
+                await worker.stop()
+            if time.monotonic() - began > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            try:
+                await self._load()
+            except RuntimeFault as exc:
+                self._worker = None
+                log.warning("%s cannot be loaded again: %s", self.card.name, exc)
+
+
+def golden_inputs(card: BundleCard) -> dict[str, Tensor]:
+    golden = card.golden
+    return {
+        "input_ids": np.array(golden.input_ids, np.int64),
+        "attention_mask": np.array(golden.attention_mask, np.int64),
+        "token_type_ids": np.array(golden.token_type_ids, np.int64),
+    }

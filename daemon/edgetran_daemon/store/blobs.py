@@ -1,0 +1,220 @@
+"""Blobs by their digest, written so that a power cut never leaves a wrong one.
+
+    root/blobs/sha256/<hex>   complete, hash checked
+    root/partial/<hex>        arriving; resumed at its length
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgetran_protos.bundle import check_digest_name
+from edgetran_protos.errors import BoardBusy, BundleCorrupt, BundleMissing, DiskFull, UsageError
+
+MAX_BLOB_BYTES = 4 << 30
+RESERVE_BYTES = 64 << 20  # left free for the state file and the system's own needs
+READ_BYTES = 1 << 20
+
+
+class BlobStore:
+    """Complete blobs are immutable: they appear by a rename and go by an unlink."""
+
+    def __init__(
+        self, root: Path, *, max_blob_bytes: int = MAX_BLOB_BYTES, reserve_bytes: int = RESERVE_BYTES
+    ) -> None:
+        self._blobs = root / "blobs" / "sha256"
+        self._partial = root / "partial"
+        self._max_blob_bytes = max_blob_bytes
+        self._reserve_bytes = reserve_bytes
+        self._arriving: set[str] = set()
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is. Raises BundleMissing."""
+        path = self._blobs / check_digest_name(digest)
+        if not path.is_file():
+            raise BundleMissing(f"blob {digest} is not on the board", hint="send the bundle again")
+        return path
+
+    def has(self, digest: str) -> bool:
+        return (self._blobs / check_digest_name(digest)).is_file()
+
+    def digests(self) -> list[str]:
+        return sorted(f"sha256:{entry.name}" for entry in self._blobs.iterdir())
+
+    def touch(self, digest: str) -> None:
+        """Counts as recent from now on."""
+        os.utime(self.path(digest))
+
+    def age_s(self, digest: str, now_unix_s: float) -> float:
+        return now_unix_s - self.path(digest).stat().st_mtime
+
+    def drop_partials(self, now_unix_s: float, older_s: float) -> int:
+        """Removes transfers that nobody resumed; the bytes freed."""
+        freed = 0
+        for path in self._partial.iterdir():
+            stat = path.stat()
+            if path.name not in self._arriving and now_unix_s - stat.st_mtime > older_s:
+                path.unlink()
+                freed += stat.st_size
+        return freed
+
+    def received_bytes(self, digest: str) -> int:
+        """How much of a blob that is still arriving is here."""
+        path = self._partial / check_digest_name(digest)
+        return path.stat().st_size if path.is_file() else 0
+
+    def remove(self, digest: str) -> int:
+        """The bytes freed; 0 when it was not here."""
+        path = self._blobs / check_digest_name(digest)
+        try:
+            size_bytes = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size_bytes
+
+    def read(self, digest: str) -> bytes:
+        """For small blobs (manifest, card, tokenizer); checks the hash."""
+        data = self.path(digest).read_bytes()
+        self._check(digest, "sha256:" + hashlib.sha256(data).hexdigest())
+        return data
+
+    def verify(self, digest: str) -> int:
+        """The blob's size. A blob that rotted is removed, so that it can be sent again."""
+        path = self.path(digest)
+        self._check(digest, _hash_file(path))
+        return path.stat().st_size
+
+    def _check(self, digest: str, found: str) -> None:
+        if found != digest:
+            self.remove(digest)
+            raise BundleCorrupt(
+                f"blob {digest} on the board has digest {found}",
+                hint="send the bundle again; if it recurs, check the board's disk",
+            )
+
+    @contextmanager
+    def arriving(self, digest: str, size_bytes: int, offset: int) -> Iterator[Arrival]:
+        """A place for the chunks of one blob; what arrived stays for a later resume."""
+        hexes = check_digest_name(digest)
+        if hexes in self._arriving:
+            raise BoardBusy(f"blob {digest} is being sent by another client")
+        if size_bytes > self._max_blob_bytes:
+            raise UsageError(
+                f"blob {digest} has {size_bytes} bytes, the board takes {self._max_blob_bytes}"
+            )
+        self._check_offset(digest, size_bytes, offset)
+        self._check_room(size_bytes - offset)
+        self._arriving.add(hexes)
+        try:
+            places = self._partial / hexes, self._blobs / hexes
+            with Arrival(digest, size_bytes, *places, offset) as arrival:
+                yield arrival
+        finally:
+            self._arriving.discard(hexes)
+
+    def _check_offset(self, digest: str, size_bytes: int, offset: int) -> None:
+        received = self.received_bytes(digest)
+        if offset > min(received, size_bytes):
+            raise UsageError(
+                f"blob {digest}: cannot go on at byte {offset}, {received} are here",
+                hint="ask which blobs are missing again",
+            )
+
+    def _check_room(self, more_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self._partial).free
+        if more_bytes + self._reserve_bytes > free_bytes:
+            raise _disk_full(f"{more_bytes} bytes to come, {free_bytes} free on the board")
+
+
+class Arrival:
+    """One blob on its way in."""
+
+    def __init__(
+        self, digest: str, size_bytes: int, partial: Path, final: Path, offset: int
+    ) -> None:
+        self._digest = digest
+        self._size_bytes = size_bytes
+        self._partial = partial
+        self._final = final
+        mode = "r+b" if partial.exists() else "w+b"
+        self._file = partial.open(mode, buffering=0)  # a full disk shows at the write
+        self._file.truncate(offset)
+        self._file.seek(offset)
+
+    def __enter__(self) -> Arrival:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, chunk: bytes) -> None:
+        if self._file.tell() + len(chunk) > self._size_bytes:
+            self._partial.unlink()
+            raise BundleCorrupt(
+                f"blob {self._digest}: more than the {self._size_bytes} bytes announced arrived",
+                hint="send the bundle again",
+            )
+        rest = memoryview(chunk)
+        with self._room():
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def finish(self) -> int:
+        """Hashes what the disk holds and gives it its name. Raises BundleCorrupt."""
+        with self._room():
+            os.fsync(self._file.fileno())
+        received = self._partial.stat().st_size
+        if received < self._size_bytes:
+            raise UsageError(
+                f"blob {self._digest}: the transfer ended at {received} of {self._size_bytes} bytes",
+                hint=f"go on at byte {received}",
+            )
+        found = _hash_file(self._partial)
+        if found != self._digest:
+            self._partial.unlink()
+            raise BundleCorrupt(
+                f"blob: expected {self._digest}, found {found}", hint="send the bundle again"
+            )
+        os.replace(self._partial, self._final)
+        sync_folder(self._final.parent)
+        return received
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._partial.unlink(missing_ok=True)
+            raise _disk_full(f"blob {self._digest}: no room left on the board") from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _hash_file(path: Path) -> str:
+    running = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            running.update(chunk)
+    return "sha256:" + running.hexdigest()
+
+
+def _disk_full(message: str) -> DiskFull:
+    return DiskFull(message, hint="remove models or bundles that are no longer needed")

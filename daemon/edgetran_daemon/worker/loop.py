@@ -1,0 +1,128 @@
+"""Answers the supervisor's requests, one at a time, until it hangs up.
+
+    load  runtime, path, threads    -> load_s, runtime, inputs, outputs
+    run   tensors                   -> run_s, tensors
+    time  runs, min_s, max_s,
+          max_runs, tensors         -> tensors {"samples_s": float64 (n,)}
+
+A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
+"message". Every reply carries "peak_memory_bytes".
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from edgetran_daemon.runtimes import runtime_class
+from edgetran_daemon.runtimes.base import InputRefused, Runtime, RuntimeFailure, TensorSpec
+from edgetran_daemon.worker import wire
+from edgetran_daemon.worker.wire import Header, Tensor
+
+Reply = tuple[Header, Mapping[str, Tensor]]
+
+
+class Worker:
+    """One model behind one socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._reader = connection.makefile("rb")
+        self._runtime: Optional[Runtime] = None
+
+    def serve(self) -> None:
+        while True:
+            request = self._receive()
+            if request is None:
+                return  # the supervisor closed its end, or died
+            self._send(*self._answer(*request))
+
+    def _answer(self, header: Header, tensors: Mapping[str, Tensor]) -> Reply:
+        try:
+            reply, results = self._do(header, tensors)
+        except InputRefused as exc:
+            return {"ok": False, "kind": "input", "message": str(exc)}, {}
+        except Exception as exc:  # whatever the runtime does, the supervisor must hear of it
+            return {"ok": False, "kind": "fault", "message": f"{type(exc).__name__}: {exc}"}, {}
+        return {"ok": True, **reply}, results
+
+    def _do(self, header: Header, tensors: Mapping[str, Tensor]) -> Reply:
+        if header["op"] == "load":
+            return self._load(header["runtime"], header["path"], header["threads"]), {}
+        if self._runtime is None:
+            raise RuntimeFailure("nothing is loaded")
+        if header["op"] == "run":
+            started = time.perf_counter_ns()
+            results = self._runtime.run(tensors)
+            return {"run_s": (time.perf_counter_ns() - started) / 1e9}, results
+        if header["op"] == "time":
+            return {}, {"samples_s": _time(self._runtime, tensors, header)}
+        raise RuntimeFailure(f"no operation {header['op']!r}")
+
+    def _load(self, name: str, path: str, threads: int) -> Header:
+        kind = runtime_class(name)
+        reason = kind.unavailable()
+        if reason:
+            raise RuntimeFailure(reason)
+        started = time.perf_counter_ns()
+        runtime = self._runtime = kind(path, threads)
+        return {
+            "load_s": (time.perf_counter_ns() - started) / 1e9,
+            "runtime": f"{name} {kind.version()}".strip(),
+            "inputs": [_described(spec) for spec in runtime.inputs],
+            "outputs": [_described(spec) for spec in runtime.outputs],
+        }
+
+    def _receive(self) -> Optional[tuple[Header, dict[str, Tensor]]]:
+        prefix = self._reader.read(wire.LENGTH.size)
+        if len(prefix) < wire.LENGTH.size:
+            return None
+        header: Header = json.loads(self._reader.read(wire.header_length(prefix)))
+        pieces = [self._reader.read(size) for size in wire.tensor_sizes(header)]
+        return header, wire.unpack_tensors(header, pieces)
+
+    def _send(self, header: Header, tensors: Mapping[str, Tensor]) -> None:
+        header["peak_memory_bytes"] = peak_memory_bytes()
+        self._socket.sendall(b"".join(wire.pack(header, tensors)))
+
+
+def _time(runtime: Runtime, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Tensor:
+    """Timed runs until both `runs` and `min_s` are reached, or one of the limits is."""
+    runtime.check(tensors)
+    run, clock = runtime.run_checked, time.perf_counter_ns
+    samples_ns: list[int] = []
+    begun = clock()
+    while True:
+        started = clock()
+        run(tensors)
+        ended = clock()
+        samples_ns.append(ended - started)
+        count, elapsed_s = len(samples_ns), (ended - begun) / 1e9
+        if count >= header["runs"] and elapsed_s >= header["min_s"]:
+            break
+        if count >= header["max_runs"] or elapsed_s >= header["max_s"]:
+            break
+    return np.array(samples_ns, np.float64) / 1e9
+
+
+def _described(spec: TensorSpec) -> Header:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident set so far. /proc first: getrusage counts the parent's before exec."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

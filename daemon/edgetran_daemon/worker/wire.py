@@ -1,0 +1,54 @@
+"""Frames between the supervisor and a worker: a JSON header, then raw tensors.
+
+    4 bytes  length of the header, big-endian
+    header   {"op": ..., "tensors": [{"name", "dtype", "shape"}, ...], ...}
+    bytes    the tensors in that order, C-contiguous, the machine's byte order
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Tensor = np.ndarray[Any, np.dtype[Any]]
+Header = dict[str, Any]
+
+LENGTH = struct.Struct(">I")
+MAX_HEADER_BYTES = 1 << 20
+
+
+def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[bytes]:
+    """The pieces of one frame, to be written in order."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    described = [
+        {"name": name, "dtype": array.dtype.str, "shape": array.shape}
+        for name, array in arrays.items()
+    ]
+    text = json.dumps({**header, "tensors": described}).encode()
+    return [LENGTH.pack(len(text)), text, *(array.tobytes() for array in arrays.values())]
+
+
+def header_length(data: bytes) -> int:
+    (length,) = LENGTH.unpack(data)
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes is no frame of ours")
+    return int(length)
+
+
+def tensor_sizes(header: Mapping[str, Any]) -> list[int]:
+    """Bytes of each tensor that follows the header."""
+    return [
+        int(np.prod(entry["shape"], dtype=np.int64)) * np.dtype(entry["dtype"]).itemsize
+        for entry in header["tensors"]
+    ]
+
+
+def unpack_tensors(header: Mapping[str, Any], pieces: Sequence[bytes]) -> dict[str, Tensor]:
+    return {
+        entry["name"]: np.frombuffer(data, entry["dtype"]).reshape(entry["shape"])
+        for entry, data in zip(header["tensors"], pieces)
+    }
