@@ -208,7 +208,6 @@ def test_measure(board: Board, bundle: Bundle) -> None:
         assert record.latency_p50_s is not None
         assert record.energy_j is not None
         assert record.peak_power_w is not None
-        assert len(record.samples_s) >= 6
     assert {"load", "measure"} <= {event.stage for event in events}
 
 
@@ -288,3 +287,16 @@ def test_a_killed_daemon_is_replaced_and_still_serves(home: Path, bundle: Bundle
     with edgetran.connect("rpi4", threads=1) as again:
         assert again.predict(["good"])[0].label == "glad"
         assert [d.model for d in again.deployments()] == ["mood"]
+
+
+def test_this_machine_is_measured_not_modelled(home: Path, bundle: Bundle) -> None:
+    with edgetran.connect("local", threads=1) as board:
+        assert not board.describe().emulated
+        subjects = [(bundle, VARIANT), (bundle, None)]
+        records = board.measure(subjects, warmup_runs=1, runs=3, blocks=2, min_block_s=0.01)
+    for record in records:
+        assert (record.board, record.modelled) == ("local", False)
+        assert record.verdict in {"valid", "suspect", "invalid"}
+        assert len(record.samples_s) >= 6
+        assert record.latency_p50_s is not None
+        assert 0 < record.latency_p50_s.value < 1
