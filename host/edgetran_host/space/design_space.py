@@ -153,4 +153,5 @@ def _from_toml(raw: Mapping[str, Any], path: Path) -> DesignSpace:
             raise ArchitectureError(f"{path}: {key} must be a list, got {raw[key]!r}")
     if not isinstance(raw["name"], str):
         raise ArchitectureError(f"{path}: name must be a text, got {raw['name']!r}")
-    return DesignSpace(**{key: raw[key] if key == "name" else tuple(raw[key]) for key in raw})
+    values: dict[str, Any] = {key: raw[key] if key == "name" else tuple(raw[key]) for key in raw}
+    return DesignSpace(**values)

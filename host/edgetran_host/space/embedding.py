@@ -47,7 +47,7 @@ def decode(embedding: Sequence[int], space: DesignSpace) -> Architecture:
             f"embedding has numbers after its last layer, from place {used} on",
             hint="nearest_valid() zeroes them",
         )
-    layers = (_layer(*numbers[start : start + 3], space) for start in range(1, used, 3))
+    layers = (_layer(numbers[start : start + 3], space) for start in range(1, used, 3))
     return Architecture(tuple(layers))
 
 
@@ -128,7 +128,8 @@ def _last_at(position: int, sizes: Sequence[int], offset: Callable[[int], int]) 
     return max(size for size in sizes if offset(size) <= position)
 
 
-def _layer(hidden_index: int, stack_index: int, head_index: int, space: DesignSpace) -> Layer:
+def _layer(indices: Sequence[int], space: DesignSpace) -> Layer:
+    hidden_index, stack_index, head_index = indices
     hidden = space.hidden_sizes[hidden_index]
     heads = _heads(head_index, space)
     return Layer(hidden, heads, hidden // len(heads), _stack(stack_index, space))
