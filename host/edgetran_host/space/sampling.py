@@ -9,7 +9,6 @@ head sets (fewer than 8 heads) and half from the wide ones.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from types import ModuleType
 
@@ -105,12 +104,14 @@ def _lhs(space: DesignSpace, count: int, rng: Rng) -> list[Architecture]:
 def _quasi_monte_carlo() -> ModuleType:
     """SciPy's module, which only the training extra brings."""
     try:
-        return importlib.import_module("scipy.stats.qmc")
+        from scipy.stats import qmc
     except ImportError as exc:
         raise UsageError(
             f"this sampling method needs SciPy: {exc}",
             hint="pip install 'edgetran-host[train]', or sample 'hierarchical' or 'uniform'",
         ) from exc
+    module: ModuleType = qmc
+    return module
 
 
 def _narrow_and_wide(
