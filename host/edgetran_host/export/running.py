@@ -1,0 +1,53 @@
+"""Runs an exported graph on this machine, the way a board does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from edgetran.progress import OnProgress, Progress, ignore
+from edgetran_protos.errors import ExportError
+from numpy.typing import NDArray
+
+from edgetran_host.export.graph import OUTPUT
+from edgetran_host.tasks import Encoded
+
+ERRORS_ONLY = 3  # ONNX Runtime's severity
+
+
+def run_onnx(
+    path: Path,
+    data: Encoded,
+    threads: int = 1,
+    *,
+    batch_rows: int = 1,
+    stage: str = "scoring",
+    on_progress: OnProgress = ignore,
+) -> NDArray[np.float32]:
+    """(rows, outputs) float32.
+
+    One row at a time by default, as requests reach a board: 8-bit activations are
+    scaled by the largest value of the whole batch, so batches change the outputs.
+    """
+    session = _session(path, threads)
+    names = [value.name for value in session.get_inputs()]
+    found = []
+    for at in range(0, len(data), batch_rows):
+        rows = data[at : at + batch_rows]
+        tensors = {name: getattr(rows, name) for name in names}
+        found.append(session.run([OUTPUT], tensors)[0])
+        on_progress(Progress(stage, at + len(rows), len(data)))
+    outputs: NDArray[np.float32] = np.concatenate(found)
+    return outputs
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # its errors share no base class
+        raise ExportError(f"ONNX Runtime does not load {path.name}: {exc}") from exc

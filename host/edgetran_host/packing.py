@@ -1,0 +1,76 @@
+"""Puts graphs, tokenizer and card together as one bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgetran_protos.bundle import (
+    MEDIA_WEIGHT_CONFIG,
+    MEDIA_WEIGHTS,
+    Bundle,
+    BundleCard,
+    Claim,
+    Golden,
+    digest_of,
+    write_bundle,
+)
+
+from edgetran_host.export import Exported, run_onnx
+from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.identity import architecture_id
+from edgetran_host.tasks import Encoded, Row, Task
+
+TOKENIZER_FILE = "tokenizer.json"
+TOLERANCE = {  # largest difference a board's probe accepts from the golden logits
+    "fp32": 1e-3,
+    "int8": 0.2,  # CPUs without dot-product instructions saturate and round differently
+}
+
+
+def pack(
+    path: Path,
+    *,
+    name: str,
+    task: Task,
+    exported: Sequence[Exported],
+    tokenizer_json: bytes,
+    architecture: Architecture,
+    rows: Sequence[Row],
+    encoded: Encoded,
+    claims: Sequence[Claim],
+    licence: str,
+) -> Bundle:
+    """Writes a bundle to `path` (a .tar, or a folder), atomically.
+
+    rows, encoded: golden rows as text and as tokens; same rows, same order.
+    """
+    golden = Golden(
+        texts=[[row.text] if row.text_pair is None else [row.text, row.text_pair] for row in rows],
+        input_ids=encoded.input_ids.tolist(),
+        attention_mask=encoded.attention_mask.tolist(),
+        token_type_ids=encoded.token_type_ids.tolist(),
+        logits={
+            # all at once, as the board's probe runs them: see `run_onnx`
+            item.variant.name: run_onnx(item.path, encoded, batch_rows=len(encoded)).tolist()
+            for item in exported
+        },
+        tolerance=max(TOLERANCE[item.variant.precision] for item in exported),
+    )
+    length = int(encoded.input_ids.shape[1])
+    card = BundleCard(
+        name=name,
+        task=task.kind,
+        labels=list(task.labels),
+        sequence_length=length,
+        tokenizer_digest=digest_of(tokenizer_json),
+        architecture=architecture.to_dict(),
+        architecture_id=architecture_id(architecture, sequence_length=length),
+        variants=[item.variant for item in exported],
+        golden=golden,
+        claims=list(claims),
+        licence=licence,
+    )
+    files = {item.path.name: (MEDIA_WEIGHTS, item.path.read_bytes()) for item in exported}
+    files[TOKENIZER_FILE] = (MEDIA_WEIGHT_CONFIG, tokenizer_json)
+    return write_bundle(path, card, files)

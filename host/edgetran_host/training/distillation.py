@@ -1,0 +1,99 @@
+"""A student learns from what a teacher said about each row, once, on disk.
+
+loss = (1 - w) · CE(labels) + w · T² · KL(teacher / T || student / T)
+For regression both parts are squared errors.
+Source: Hinton, Vinyals, Dean 2015.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import torch
+import torch.nn.functional as F
+from edgetran.progress import OnProgress, ignore
+from edgetran_protos.errors import UsageError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.tasks import REGRESSION, Encoded, Task
+from edgetran_host.training.batches import Batch
+from edgetran_host.training.fine_tuning import label_loss
+from edgetran_host.training.loop import Loss, Run, train
+from edgetran_host.training.prediction import predict
+from edgetran_host.training.recipes import Recipe
+
+TEMPERATURE = 2.0
+TEACHER_WEIGHT = 0.8  # w
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teacher says: logits (rows, outputs) float32."""
+
+    logits: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, rows: slice) -> Targets:
+        return Targets(self.logits[rows])
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(safetensors.numpy.save({"logits": np.ascontiguousarray(self.logits)}))
+        os.replace(partial, path)
+
+    @staticmethod
+    def load(path: Path) -> Targets:
+        return Targets(safetensors.numpy.load(path.read_bytes())["logits"])
+
+
+def teacher_targets(
+    teacher: TextModel, data: Encoded, *, threads: int = 1, on_progress: OnProgress = ignore
+) -> Targets:
+    return Targets(predict(teacher, data, threads, stage="teaching", on_progress=on_progress))
+
+
+def distil(
+    student: TextModel,
+    data: Encoded,
+    targets: Targets,
+    task: Task,
+    recipe: Recipe,
+    *,
+    checkpoint: Path,
+    threads: int = 1,
+    on_progress: OnProgress = ignore,
+) -> None:
+    """Trains in place; goes on from `checkpoint` if it holds this very run."""
+    if len(data) != len(targets):
+        raise UsageError(f"{len(data)} rows, but targets for {len(targets)}")
+    loss = teacher_loss(task, torch.from_numpy(targets.logits))
+    train(student, Run("distilling", data, recipe, loss, checkpoint, threads, on_progress))
+
+
+def teacher_loss(task: Task, taught: Tensor) -> Loss:
+    """taught (rows, outputs), one entry a row of the data."""
+    on_labels = label_loss(task)
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        wanted = taught[torch.from_numpy(batch.rows)]
+        if task.kind == REGRESSION:
+            on_teacher = F.mse_loss(logits, wanted)
+        else:
+            on_teacher = TEMPERATURE**2 * F.kl_div(
+                F.log_softmax(logits / TEMPERATURE, dim=-1),
+                F.log_softmax(wanted / TEMPERATURE, dim=-1),
+                reduction="batchmean",
+                log_target=True,
+            )
+        return (1 - TEACHER_WEIGHT) * on_labels(logits, batch) + TEACHER_WEIGHT * on_teacher
+
+    return loss

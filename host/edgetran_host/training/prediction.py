@@ -1,0 +1,38 @@
+"""A model's outputs on many rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from edgetran.progress import OnProgress, Progress, ignore
+from numpy.typing import NDArray
+
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.tasks import Encoded
+from edgetran_host.training.batches import lengths_of, take
+from edgetran_host.training.threads import compute_threads
+
+BATCH_ROWS = 64
+
+
+@torch.inference_mode()
+def predict(
+    model: TextModel,
+    data: Encoded,
+    threads: int = 1,
+    *,
+    stage: str = "predicting",
+    on_progress: OnProgress = ignore,
+) -> NDArray[np.float32]:
+    """(rows, outputs) float32, in the order of `data`; rows of like length run together."""
+    model.eval()
+    order = np.argsort(lengths_of(data), kind="stable")
+    outputs = np.empty((len(data), model.config.outputs), np.float32)
+    with compute_threads(threads):
+        for at in range(0, len(order), BATCH_ROWS):
+            rows = order[at : at + BATCH_ROWS]
+            batch = take(data, rows)
+            found = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+            outputs[rows] = found.numpy()
+            on_progress(Progress(stage, at + len(rows), len(order)))
+    return outputs

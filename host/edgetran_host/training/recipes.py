@@ -1,0 +1,71 @@
+"""How much training a job pays for: the recipes behind --effort.
+
+The quick rates come from runs of MiniLM-L6 on SST-2 and on spoken intents; the
+others keep the rates and buy rows, epochs and trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgetran_protos.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. The learning rate rises linearly, then falls linearly to zero."""
+
+    epochs: float  # may be a fraction
+    batch_size: int
+    learning_rate: float  # its peak
+    warmup_fraction: float = 0.06
+    weight_decay: float = 0.01
+    seed: int = 0  # order of rows, dropout
+    freeze_embeddings: bool = False  # word embeddings stay as they are
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What one job may spend."""
+
+    train_rows: int | None  # first rows of the task; None: all
+    seed_recipe: Recipe
+    trial_recipe: Recipe
+    trial_rows: int  # rows a trial learns from
+    trials: int  # designs that are trained
+    final_recipe: Recipe
+
+
+EFFORTS: Mapping[str, Effort] = {
+    "quick": Effort(
+        train_rows=8_000,
+        seed_recipe=Recipe(epochs=2, batch_size=32, learning_rate=6e-5),
+        trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
+        trial_rows=3_000,
+        trials=5,
+        final_recipe=Recipe(epochs=3, batch_size=32, learning_rate=1.5e-4),
+    ),
+    "standard": Effort(
+        train_rows=60_000,
+        seed_recipe=Recipe(epochs=2, batch_size=32, learning_rate=6e-5),
+        trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
+        trial_rows=10_000,
+        trials=16,
+        final_recipe=Recipe(epochs=4, batch_size=32, learning_rate=1.5e-4),
+    ),
+    "thorough": Effort(
+        train_rows=None,
+        seed_recipe=Recipe(epochs=3, batch_size=32, learning_rate=5e-5),
+        trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
+        trial_rows=20_000,
+        trials=48,
+        final_recipe=Recipe(epochs=8, batch_size=32, learning_rate=1.5e-4),
+    ),
+}
+
+
+def effort(name: str) -> Effort:
+    if name not in EFFORTS:
+        raise UsageError(f"{name!r} is no effort", hint=f"choose {', '.join(EFFORTS)}")
+    return EFFORTS[name]

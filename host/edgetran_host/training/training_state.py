@@ -1,0 +1,69 @@
+"""Where a training run stands, on disk, so that a killed run ends as an uninterrupted one.
+
+One safetensors file: weights, Adam's moments, the random generator, the step, and a
+fingerprint of what is being trained on what. It is replaced whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Keeps one run's file; `fingerprint` ties it to its data and recipe."""
+
+    path: Path
+    fingerprint: str
+
+    def save(self, model: nn.Module, optimiser: torch.optim.AdamW, step: int) -> None:
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        tensors = {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
+        for parameter, moments in optimiser.state.items():
+            for key in MOMENTS:
+                tensors[f"adam/{key}/{names[parameter]}"] = moments[key].contiguous()
+        tensors["generator"] = torch.get_rng_state()
+        header = {"step": str(step), "fingerprint": self.fingerprint}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        try:
+            with open(partial, "wb") as file:
+                file.write(safetensors.torch.save(tensors, header))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def restore(self, model: nn.Module, optimiser: torch.optim.AdamW) -> int:
+        """The step to go on from; 0 when there is nothing of this very run."""
+        if not self.path.exists():
+            return 0
+        with safetensors.safe_open(self.path, framework="pt") as file:
+            header = file.metadata()
+            if header["fingerprint"] != self.fingerprint:
+                return 0
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        model.load_state_dict(_below(tensors, "model/"))
+        moments = {key: _below(tensors, f"adam/{key}/") for key in MOMENTS}
+        for name, parameter in model.named_parameters():
+            if name in moments["step"]:
+                optimiser.state[parameter] = {key: moments[key][name] for key in MOMENTS}
+        torch.set_rng_state(tensors["generator"])
+        return int(header["step"])
+
+    def forget(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
