@@ -62,9 +62,7 @@ def export_variants(
     return found
 
 
-def _checked(
-    path: Path, precision: str, check: Encoded, wanted: NDArray[np.float32]
-) -> Exported:
+def _checked(path: Path, precision: str, check: Encoded, wanted: NDArray[np.float32]) -> Exported:
     logits = run_onnx(path, check)
     error = float(np.abs(logits - wanted).max())
     allowed = TOLERANCE[precision] * max(1.0, float(np.abs(wanted).max()))

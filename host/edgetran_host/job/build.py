@@ -14,6 +14,7 @@ from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.packing import pack
 from edgetran_host.tasks import Row, Scores, Task, score
+from edgetran_host.training import predict
 
 GOLDEN_ROWS = 8
 
@@ -60,6 +61,31 @@ def score_graph(
     """The metric of an exported graph, run row by row as a board runs it."""
     outputs = run_onnx(path, work.encode(rows, tokenizer_json), threads=work.threads)
     return score(task, outputs), outputs
+
+
+def rows_of(
+    work: Workbench, model: TextModel, tokenizer_json: bytes, built: Built
+) -> list[dict[str, Any]]:
+    """A row of the final table for each graph: its scores on dev beside the model's own."""
+    rows, task = work.split.dev, work.task
+    trained = score(task, predict(model, work.encode(rows, tokenizer_json), work.threads))
+    found = []
+    for exported in built.exported:
+        scores, _ = score_graph(work, exported.path, tokenizer_json, rows, task)
+        name = exported.variant.name
+        found.append(
+            {
+                "scores": scores_to_json(scores),
+                "trained_scores": scores_to_json(trained),
+                "variant": name,
+                "precision": exported.variant.precision,
+                "max_abs_error": exported.variant.max_abs_error,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "artefact_bytes": artefact_bytes(built.bundle, name),
+                "bundle": built.bundle.path.name,
+            }
+        )
+    return found
 
 
 def artefact_bytes(bundle: Bundle, variant: str) -> int:

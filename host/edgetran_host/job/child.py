@@ -8,15 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-
 from edgetran.progress import Progress
+
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.search.seeded_space import Design, architecture, keep_layers
+from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
 from edgetran_host.tasks import Encoded
 from edgetran_host.training import Recipe, Targets, distil
 from edgetran_host.transfer import Saliency, measure_saliency, plan_shrink, shrink
-from edgetran_host.vocabulary import trim_tokenizer
+from edgetran_host.vocabulary import can_trim, trim_tokenizer
 
 SALIENCY_ROWS = 256
 SALIENCY_BATCH = 32
@@ -43,6 +43,11 @@ class Nursery:
     @property
     def teacher(self) -> TextModel:
         return self._teacher
+
+    def space(self) -> SeededSpace:
+        """The designs around the teacher."""
+        trimmable = can_trim(self._tokenizer_json)
+        return SeededSpace.around(self._teacher.config, trimmable=trimmable)
 
     def child(self, design: Design) -> Child:
         """The design with the teacher's weights, not trained yet."""

@@ -10,8 +10,8 @@ from edgetran.progress import Progress
 from edgetran.results import Measurement
 from edgetran_protos.bundle import Bundle
 
-from edgetran_host.job.baselines import Baseline, baselines, parameters
-from edgetran_host.job.build import artefact_bytes, build, score_graph, scores_to_json
+from edgetran_host.job.baselines import Baseline, baselines
+from edgetran_host.job.build import build, rows_of
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.searching import Reference, Search, cost_on_board
 from edgetran_host.job.teacher import describe_data, fine_tuned_seed, targets
@@ -91,18 +91,8 @@ def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: De
         )
         save_model(model, folder / "model", trimmed)
         built = build(work, model, trimmed, CHOSEN, (design.precision,), folder)
-        exported = built.exported[0]
-        scores, _ = score_graph(work, exported.path, trimmed, work.split.dev, work.task)
-        return {
-            "design": dataclasses.asdict(design),
-            "label": design.label(),
-            "scores": scores_to_json(scores),
-            "variant": exported.variant.name,
-            "max_abs_error": exported.variant.max_abs_error,
-            "parameters": parameters(model),
-            "artefact_bytes": artefact_bytes(built.bundle, exported.variant.name),
-            "bundle": built.bundle.path.name,
-        }
+        row = rows_of(work, model, trimmed, built)[0]
+        return {**row, "design": dataclasses.asdict(design), "label": design.label()}
 
     found = work.run.once(CHOSEN, finish)
     return Baseline(
@@ -177,7 +167,14 @@ def _answers(work: Workbench) -> list[dict[str, Any]]:
 
 
 def _row(row: Baseline, measured: dict[str, Any]) -> dict[str, Any]:
-    keep = ("scores", "parameters", "artefact_bytes", "max_abs_error", "variant")
+    keep = (
+        "scores",
+        "trained_scores",
+        "parameters",
+        "artefact_bytes",
+        "max_abs_error",
+        "variant",
+    )
     return {
         "key": row.key,
         "title": row.title,

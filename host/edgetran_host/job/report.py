@@ -11,7 +11,8 @@ from typing import Any
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#1b1f24}
+body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24}
+body{max-width:1000px;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;width:100%;margin:1em 0}
 td,th{border-bottom:1px solid #d8dee4;padding:.4em .6em;text-align:right}
 td:first-child,th:first-child{text-align:left}tr.chosen{font-weight:600;background:#eef6ee}

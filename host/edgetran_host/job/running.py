@@ -34,13 +34,15 @@ def run_job(
     # Before anything is made: the target must exist and the data must load.
     load_task(config.data, limit=config.train_rows or effort(config.effort).train_rows)
     count = threads or free_cores()
-    with edgetran.connect(config.target, threads=count) as board:
-        with edgetran.connect("local", threads=count) as reference:
-            run = RunDirectory.create(path or RUNS / run_name(config), config)
-            with run.locked():
-                work = Workbench(config, run, board, reference, count, on_progress)
-                result = deploy_job(work)
-                write_report(run, result)
+    with (
+        edgetran.connect(config.target, threads=count) as board,
+        edgetran.connect("local", threads=count) as reference,
+    ):
+        run = RunDirectory.create(path or RUNS / run_name(config), config)
+        with run.locked():
+            work = Workbench(config, run, board, reference, count, on_progress)
+            result = deploy_job(work)
+            write_report(run, result)
     return result
 
 

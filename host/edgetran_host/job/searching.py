@@ -28,7 +28,7 @@ from edgetran_host.search.objective import (
     with_defaults,
     within,
 )
-from edgetran_host.search.seeded_space import Design, SeededSpace
+from edgetran_host.search.seeded_space import Design
 from edgetran_host.search.study import SeededStudy, Trial
 from edgetran_host.training import Targets
 
@@ -89,7 +89,7 @@ class Search:
         self._folder = work.run.folder("search")
         self._budget = with_defaults(work.config.budget, reference.cost)
         self._study = SeededStudy(
-            SeededSpace.around(nursery.teacher.config),
+            nursery.space(),
             self._folder / "study.db",
             work.config.random_seed,
         )

@@ -137,7 +137,11 @@ def _weights(folder: Path) -> dict[str, Tensor]:
             found = torch.load(file, map_location="cpu", weights_only=True)
             return {key: value for key, value in found.items() if isinstance(value, Tensor)}
         except (
-            SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError
+            SafetensorError,
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            AttributeError,
         ) as error:
             raise UsageError(f"{file} is not readable: {error}", hint=HINT) from error
     raise UsageError(f"{folder} has none of {', '.join(WEIGHT_FILES)}", hint=HINT)

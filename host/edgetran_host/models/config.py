@@ -76,9 +76,7 @@ class ModelConfig:
                 raise UsageError(f"model configuration: {name} must be {kind}, got {raw[name]!r}")
         if not isinstance(raw["architecture"], Mapping):
             raise UsageError("model configuration: architecture must be an object")
-        return ModelConfig(
-            **{**raw, "architecture": Architecture.from_dict(raw["architecture"])}
-        )
+        return ModelConfig(**{**raw, "architecture": Architecture.from_dict(raw["architecture"])})
 
 
 def _fits(value: object, kind: str) -> bool:

@@ -19,7 +19,11 @@ from edgetran_host.models.heads import INIT_STD
 from edgetran_host.models.text_model import TextModel
 
 HUB_FILES = (
-    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
     "README.md",
 )
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -72,9 +76,7 @@ def load_seed(name: str) -> Seed:
     return _read(name, name, folder, bert.read_licence(folder))
 
 
-def seed_model(
-    seed: Seed, outputs: int, sequence_length: int, pooling: str = "mean"
-) -> TextModel:
+def seed_model(seed: Seed, outputs: int, sequence_length: int, pooling: str = "mean") -> TextModel:
     """The seed with a fresh classifier, in evaluation mode.
 
     Positions beyond `sequence_length` are left out: no input can reach them.

@@ -10,6 +10,8 @@ E_position is there only with absolute positions.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from edgetran_protos.errors import InputError
@@ -63,7 +65,7 @@ class Block(nn.Module):
         self.stack_out = nn.Linear(widths[-1], layer.hidden)
         self.stack_norm = nn.LayerNorm(layer.hidden, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
-        self.project = None
+        self.project: nn.Linear | None = None
         if next_hidden != layer.hidden:
             self.project = nn.Linear(layer.hidden, next_hidden)
 
@@ -74,7 +76,8 @@ class Block(nn.Module):
         for linear in self.stack:
             u = F.gelu(linear(u))
         x = self.stack_norm(x + self.dropout(self.stack_out(u)))
-        return x if self.project is None else self.project(x)
+        y: Tensor = x if self.project is None else self.project(x)
+        return y
 
 
 class TextModel(nn.Module):
@@ -97,6 +100,11 @@ class TextModel(nn.Module):
             not kind.startswith("sa_") for layer in layers for kind in layer.heads
         )
         self.apply(_initialise)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """`layers`, typed."""
+        return cast("list[Block]", list(self.layers))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Each (b, s) int64 -> logits (b, outputs)."""
@@ -125,8 +133,8 @@ class TextModel(nn.Module):
         x = self.embedding(input_ids, token_type_ids)
         masked = ((1.0 - mask.to(x.dtype)) * MASKED)[:, None, None, :]
         states = [x]
-        for layer in self.layers:
-            states.append(layer(states[-1], masked))
+        for block in self.layers:
+            states.append(block(states[-1], masked))
         return states
 
     def _padded(

@@ -46,7 +46,8 @@ class SeededSpace:
     precision: tuple[str, ...]
 
     @staticmethod
-    def around(seed: ModelConfig) -> SeededSpace:
+    def around(seed: ModelConfig, *, trimmable: bool = True) -> SeededSpace:
+        """trimmable: the seed's kind of vocabulary can be cut."""
         count = len(seed.architecture.layers)
         first = seed.architecture.layers[0]
         heads = {max(1, round(len(first.heads) * share)) for share in HEAD_SHARES}
@@ -55,7 +56,7 @@ class SeededSpace:
             max(WIDTH_STEP, round(width * share / WIDTH_STEP) * WIDTH_STEP)
             for share in FEED_FORWARD_SHARES
         }
-        sizes = tuple(size for size in VOCABULARY_SIZES if size < seed.vocab_size)
+        sizes = tuple(size for size in VOCABULARY_SIZES if trimmable and size < seed.vocab_size)
         return SeededSpace(
             layers=tuple(range(min(MIN_LAYERS, count), count + 1)),
             heads=tuple(sorted(heads)),

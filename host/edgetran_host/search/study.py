@@ -40,6 +40,7 @@ class SeededStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self._space = space
+        self._asked: dict[int, optuna.Trial] = {}  # suggested, not told yet
         sampler = optuna.samplers.GPSampler(
             seed=random_seed,
             n_startup_trials=len(space.starting_points()),
@@ -64,18 +65,18 @@ class SeededStudy:
             trial = self._study.ask(self._distributions())
             design = from_params(trial.params)
             if design not in known:
+                self._asked[trial.number] = trial
                 return trial.number, design
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return None
 
     def update(self, number: int, trial: Trial, excess: Sequence[float]) -> None:
-        stored = self._study.get_trials(deepcopy=False)[number]
-        storage, trial_id = self._study._storage, stored._trial_id
-        storage.set_trial_user_attr(trial_id, EXCESS_KEY, list(excess))
-        storage.set_trial_user_attr(trial_id, "cost", asdict(trial.cost))
-        storage.set_trial_user_attr(trial_id, "score", trial.score)
-        storage.set_trial_user_attr(trial_id, "feasible", trial.feasible)
-        self._study.tell(number, trial.value)
+        asked = self._asked.pop(number)
+        asked.set_user_attr(EXCESS_KEY, list(excess))
+        asked.set_user_attr("cost", asdict(trial.cost))
+        asked.set_user_attr("score", trial.score)
+        asked.set_user_attr("feasible", trial.feasible)
+        self._study.tell(asked, trial.value)
 
     def trials(self) -> list[Trial]:
         """Everything evaluated so far, in order."""

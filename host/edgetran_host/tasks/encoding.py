@@ -39,9 +39,7 @@ class Encoded:
         )
 
 
-def encode(
-    tokenizer_json: bytes, rows: Sequence[Row], sequence_length: int, task: Task
-) -> Encoded:
+def encode(tokenizer_json: bytes, rows: Sequence[Row], sequence_length: int, task: Task) -> Encoded:
     tokenizer = _tokenizer(tokenizer_json)
     tokenizer.enable_truncation(sequence_length)
     tokenizer.enable_padding(length=sequence_length, **_padding(tokenizer))

@@ -29,8 +29,8 @@ def floor_score(task: Task) -> Scores:
         return score(task, np.asarray(line.predict(dev), float)[:, None])
     model = LogisticRegression(C=STRENGTH, max_iter=MAX_ITERATIONS)
     model.fit(train, [str(row.label) for row in task.train])
-    found = model.predict(dev)
-    return score(task, np.array([[label == word for label in task.labels] for word in found], float))
+    one_hot = [[label == word for label in task.labels] for word in model.predict(dev)]
+    return score(task, np.array(one_hot, float))
 
 
 def _text(row: Row) -> str:

@@ -1,9 +1,9 @@
 """Finds a task by name: the shipped one, a folder or file of rows, a data set on the hub.
 
-    intents                  ships with edgetran
-    path/to/folder           train.* and dev.* as .tsv (GLUE's layout), .csv, .jsonl or .json
-    path/to/rows.csv         one file; every tenth row is held out as dev
-    hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
+intents                  ships with edgetran
+path/to/folder           train.* and dev.* as .tsv (GLUE's layout), .csv, .jsonl or .json
+path/to/rows.csv         one file; every tenth row is held out as dev
+hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
 """
 
 from __future__ import annotations
@@ -107,5 +107,3 @@ def _task(name: str, train_table: Table, dev_table: Table, limit: int | None) ->
 
 def _first(rows: tuple[Row, ...], limit: int | None) -> tuple[Row, ...]:
     return rows if limit is None else rows[:limit]
-
-

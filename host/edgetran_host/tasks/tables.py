@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgetran_protos.errors import DataError
 
+HEADLESS_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
 
 
@@ -72,10 +73,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def _with_header(path: Path, found: list[tuple[int, list[str]]]) -> Table:
     """The first line names the columns; a file of CoLA's form has none."""
     first = tuple(found[0][1])
+    columns, body = tuple(cell.strip() for cell in first), found[1:]
     if headless(first):
-        columns, body = ("source", "label", "mark", "sentence"), found
-    else:
-        columns, body = tuple(cell.strip() for cell in first), found[1:]
+        columns, body = HEADLESS_COLUMNS, found
     for line, row in body:
         if len(row) != len(columns):
             raise DataError(

@@ -47,8 +47,9 @@ def check(task: Task) -> Task:
     if task.kind == REGRESSION:
         return task
     if len(task.labels) < 2 or len({row.label for row in task.train}) < 2:
+        only = task.train[0].label
         raise DataError(
-            f"{task.name}: all {len(task.train)} training rows have the label {task.train[0].label!r}",
+            f"{task.name}: all {len(task.train)} training rows have the label {only!r}",
             hint="a classifier needs examples of at least two labels",
         )
     strange = sorted({str(row.label) for row in task.dev} - set(task.labels))

@@ -26,7 +26,7 @@ class TrainingState:
     fingerprint: str
 
     def save(self, model: nn.Module, optimiser: torch.optim.AdamW, step: int) -> None:
-        names = {parameter: name for name, parameter in model.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
         tensors = {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
         for parameter, moments in optimiser.state.items():
             for key in MOMENTS:
@@ -52,7 +52,7 @@ class TrainingState:
             header = file.metadata()
             if header["fingerprint"] != self.fingerprint:
                 return 0
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not iterable)
         model.load_state_dict(_below(tensors, "model/"))
         moments = {key: _below(tensors, f"adam/{key}/") for key in MOMENTS}
         for name, parameter in model.named_parameters():
