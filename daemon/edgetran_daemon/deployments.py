@@ -11,8 +11,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -50,6 +49,7 @@ class Deployments:
         self._threads = threads
         self._clock = clock
         self._served: dict[str, ServedModel] = {}
+        self._retiring: set[asyncio.Future[None]] = set()
         self._changing = asyncio.Lock()  # one change at a time: two models' memory, not ten
 
     @property
@@ -75,7 +75,9 @@ class Deployments:
     def list(self, history: bool) -> list[Record]:
         return self._ledger.records(history)
 
-    async def deploy(self, model: str, digest: str, variant: str) -> AsyncIterator[DeployEvent]:
+    async def deploy(
+        self, model: str, digest: str, variant: str
+    ) -> AsyncGenerator[DeployEvent, None]:
         """Events of each step; the last carries the deployment."""
         if not MODEL_NAME.fullmatch(model):
             raise UsageError(
@@ -84,11 +86,16 @@ class Deployments:
             )
         async with self._changing:
             with self._store.pinned(digest):
-                async with aclosing(self._deploy(model, digest, variant)) as events:
+                events = self._deploy(model, digest, variant)
+                try:
                     async for event in events:
                         yield event
+                finally:
+                    await events.aclose()
 
-    async def _deploy(self, model: str, digest: str, variant: str) -> AsyncIterator[DeployEvent]:
+    async def _deploy(
+        self, model: str, digest: str, variant: str
+    ) -> AsyncGenerator[DeployEvent, None]:
         staged: Optional[ServedModel] = None
         try:
             yield DeployEvent("verify", digest)
@@ -102,7 +109,7 @@ class Deployments:
             yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
             detail = await probe(staged)
             yield DeployEvent("switch", detail)
-            old = self._switch(model, slot, staged)
+            self._switch(model, slot, staged)
             staged = None
         except EdgeTranError as exc:
             self._ledger.add(Record.failed(model, digest, variant, str(exc), self._clock()))
@@ -110,18 +117,23 @@ class Deployments:
         finally:
             if staged is not None:
                 await staged.close()
-        if old is not None:
-            await old.close()
         freed = self._store.collect(self.digests(), self._clock())
         detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
         yield DeployEvent("commit", detail, Record.of(model, slot, "serving", detail))
 
-    def _switch(self, model: str, slot: Slot, staged: ServedModel) -> Optional[ServedModel]:
+    def _switch(self, model: str, slot: Slot, staged: ServedModel) -> None:
         """No await in here: the file and the memory change together."""
         self._ledger.switch(model, slot)
+        self._replace(model, staged)
+
+    def _replace(self, model: str, staged: ServedModel) -> None:
+        """The old model ends in the background, after what it is answering."""
         old = self._served.get(model)
         self._served[model] = staged
-        return old
+        if old is not None:
+            task = asyncio.ensure_future(old.close())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def rollback(self, model: str, reason: str) -> Record:
         """Back to the previous bundle, which is checked like a new one."""
@@ -133,10 +145,7 @@ class Deployments:
             slot = names.previous.at(self._clock())
             left = names.current
             self._ledger.roll_back(model, slot, reason or "rolled back by hand", self._clock())
-            old = self._served.get(model)
-            self._served[model] = staged
-            if old is not None:
-                await old.close()
+            self._replace(model, staged)
             return Record.of(model, slot, "serving", f"rolled back from {left.bundle_digest}")
 
     async def remove(self, model: str) -> int:
@@ -198,6 +207,7 @@ class Deployments:
 
     async def close(self) -> None:
         await asyncio.gather(*(served.close() for served in self._served.values()))
+        await asyncio.gather(*self._retiring)
 
     def _names(self, model: str) -> Names:
         names = self._ledger.find(model)

@@ -88,7 +88,9 @@ class Ledger:
 
     def records(self, history: bool) -> list[Record]:
         """What serves; with history also the slot before it and all that ended, oldest first."""
-        now = [Record.of(model, names.current, SERVING) for model, names in sorted(self._names.items())]
+        now = [
+            Record.of(model, names.current, SERVING) for model, names in sorted(self._names.items())
+        ]
         if not history:
             return now
         before = [

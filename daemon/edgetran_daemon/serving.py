@@ -83,7 +83,7 @@ class ServedModel:
             await asyncio.wait([self._watch])
         self._ready.clear()
         if self._worker is not None:
-            await self._worker.stop()
+            await self._worker.finish()
 
     def encode(self, texts: Sequence[Text]) -> dict[str, Tensor]:
         return self._codec.encode(texts)
@@ -98,7 +98,9 @@ class ServedModel:
 
     def own_inputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those that the graph takes: an export may have dropped an unused one."""
-        return {spec.name: tensors[spec.name] for spec in self.loaded.inputs if spec.name in tensors}
+        return {
+            spec.name: tensors[spec.name] for spec in self.loaded.inputs if spec.name in tensors
+        }
 
     async def infer(self, inputs: Mapping[str, Tensor]) -> Ran:
         """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
@@ -129,9 +131,7 @@ class ServedModel:
         return self._worker
 
     async def _load(self) -> Loaded:
-        worker, loaded = await WorkerProcess.start(
-            self.variant.runtime, self._graph, self._threads
-        )
+        worker, loaded = await WorkerProcess.start(self.variant.runtime, self._graph, self._threads)
         self._worker, self._loaded = worker, loaded
         self._ready.set()
         return loaded
@@ -143,7 +143,9 @@ class ServedModel:
             if worker is not None:
                 status = await worker.wait()
                 self._ready.clear()
-                log.warning("worker %d of %s ended with status %d", worker.pid, self.card.name, status)
+                log.warning(
+                    "worker %d of %s ended with status %d", worker.pid, self.card.name, status
+                )
                 await worker.stop()
             if time.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S

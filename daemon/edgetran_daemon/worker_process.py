@@ -106,6 +106,11 @@ class WorkerProcess:
         _, found = await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S)
         return found["samples_s"]
 
+    async def finish(self) -> None:
+        """Stops after the calls that came before."""
+        async with self._turn:
+            await self.stop()
+
     async def stop(self) -> None:
         """Hangs up; a worker that does not leave by itself is killed."""
         self._writer.close()
@@ -143,7 +148,9 @@ class WorkerProcess:
             return await asyncio.wait_for(self._receive(), limit_s)
         except asyncio.TimeoutError:
             self.kill()
-            raise RuntimeFault(f"the model's process did not answer within {limit_s:.0f} s") from None
+            raise RuntimeFault(
+                f"the model's process did not answer within {limit_s:.0f} s"
+            ) from None
         except (ConnectionError, asyncio.IncompleteReadError) as exc:
             raise RuntimeFault(
                 "the model's process died", hint="it is started again; repeat the request"

@@ -1,7 +1,7 @@
 """Blobs by their digest, written so that a power cut never leaves a wrong one.
 
-    root/blobs/sha256/<hex>   complete, hash checked
-    root/partial/<hex>        arriving; resumed at its length
+root/blobs/sha256/<hex>   complete, hash checked
+root/partial/<hex>        arriving; resumed at its length
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,11 @@ class BlobStore:
     """Complete blobs are immutable: they appear by a rename and go by an unlink."""
 
     def __init__(
-        self, root: Path, *, max_blob_bytes: int = MAX_BLOB_BYTES, reserve_bytes: int = RESERVE_BYTES
+        self,
+        root: Path,
+        *,
+        max_blob_bytes: int = MAX_BLOB_BYTES,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         self._blobs = root / "blobs" / "sha256"
         self._partial = root / "partial"
@@ -45,6 +49,16 @@ class BlobStore:
 
     def has(self, digest: str) -> bool:
         return (self._blobs / check_digest_name(digest)).is_file()
+
+    def missing(self, digests: Sequence[str]) -> dict[str, int]:
+        """digest -> bytes already here, of those that are incomplete; the rest count as recent."""
+        lacking = {}
+        for digest in digests:
+            if self.has(digest):
+                self.touch(digest)
+            else:
+                lacking[digest] = self.received_bytes(digest)
+        return lacking
 
     def digests(self) -> list[str]:
         return sorted(f"sha256:{entry.name}" for entry in self._blobs.iterdir())
@@ -175,7 +189,7 @@ class Arrival:
         received = self._partial.stat().st_size
         if received < self._size_bytes:
             raise UsageError(
-                f"blob {self._digest}: the transfer ended at {received} of {self._size_bytes} bytes",
+                f"blob {self._digest}: it ended at {received} of {self._size_bytes} bytes",
                 hint=f"go on at byte {received}",
             )
         found = _hash_file(self._partial)

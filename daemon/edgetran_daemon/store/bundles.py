@@ -61,7 +61,9 @@ class BundleStore:
     def open(self, digest: str) -> StoredBundle:
         """Raises BundleMissing naming every blob that is not here, BundleError, BundleCorrupt."""
         entries = parse_oci_manifest(self.blobs.read(digest))
-        missing = [entry.file or entry.digest for entry in entries if not self.blobs.has(entry.digest)]
+        missing = [
+            entry.file or entry.digest for entry in entries if not self.blobs.has(entry.digest)
+        ]
         if missing:
             raise BundleMissing(
                 f"bundle {digest} lacks {len(missing)} blobs: {', '.join(missing[:5])}",

@@ -1,8 +1,8 @@
 """Frames between the supervisor and a worker: a JSON header, then raw tensors.
 
-    4 bytes  length of the header, big-endian
-    header   {"op": ..., "tensors": [{"name", "dtype", "shape"}, ...], ...}
-    bytes    the tensors in that order, C-contiguous, the machine's byte order
+4 bytes  length of the header, big-endian
+header   {"op": ..., "tensors": [{"name", "dtype", "shape"}, ...], ...}
+bytes    the tensors in that order, C-contiguous, the machine's byte order
 """
 
 from __future__ import annotations

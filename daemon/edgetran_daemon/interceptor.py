@@ -1,0 +1,87 @@
+"""The one place on this side where errors become statuses, around every call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from edgetran_protos.errors import EdgeTranError, to_trailers
+
+from edgetran_daemon.activity import Activity
+
+log = logging.getLogger(__name__)
+
+Handler = grpc.RpcMethodHandler
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    async def intercept_service(
+        self, continuation: Continuation, details: grpc.HandlerCallDetails
+    ) -> Handler:
+        handler = await continuation(details)
+        if handler is None or not details.method.startswith(("/edgetran.v1.", "/inference.")):
+            return handler  # unknown methods, health and reflection answer for themselves
+        return self._wrapped(handler, details.method)
+
+    def _wrapped(self, handler: Any, method: str) -> Handler:
+        codecs = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._streaming(handler.unary_stream, method), **codecs
+            )
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._single(handler.stream_unary, method), **codecs
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._single(handler.unary_unary, method), **codecs
+        )
+
+    def _single(self, call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Any]:
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            with self._activity.call():
+                try:
+                    return await call(request, context)
+                except Exception as exc:
+                    return await _abort(context, exc, method)
+
+        return wrapped
+
+    def _streaming(
+        self, call: Callable[..., AsyncIterator[Any]], method: str
+    ) -> Callable[..., Any]:
+        # Written with context.write, not as a generator: when the client hangs
+        # up, the inner generator must be closed at once, not when it is collected.
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            events: Any = call(request, context)
+            with self._activity.call():
+                try:
+                    async for event in events:
+                        await context.write(event)
+                except Exception as exc:
+                    await _abort(context, exc, method)
+                finally:
+                    await events.aclose()
+
+        return wrapped
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, method: str) -> None:
+    if isinstance(exc, grpc.aio.AbortError):
+        raise exc
+    if isinstance(exc, EdgeTranError):
+        log.info("%s: %s: %s", method, type(exc).__name__, exc)
+        await context.abort(exc.status, str(exc), to_trailers(exc))
+    log.error("%s failed", method, exc_info=exc)
+    await context.abort(
+        grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in the daemon; its log has the details"
+    )

@@ -1,0 +1,8 @@
+"""Power sensors by name; one file each."""
+
+from __future__ import annotations
+
+from edgetran_daemon.sensors.base import PowerSensor
+from edgetran_daemon.sensors.rapl import Rapl
+
+__all__ = ["PowerSensor", "Rapl"]

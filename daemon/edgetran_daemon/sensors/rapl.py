@@ -1,0 +1,43 @@
+"""Intel's and AMD's energy counters (RAPL) through Linux's powercap folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgetran_daemon.sensors.base import PowerSensor
+
+ROOT = Path("/sys/class/powercap")
+MICRO = 1e-6
+
+
+class Rapl(PowerSensor):
+    """Sums the packages (intel-rapl:N); their parts would count twice."""
+
+    name = "rapl"
+    scope = "CPU packages, not the whole board"
+    rate_hz = 1000.0  # the counters' own update rate
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._packages = sorted(root.glob("intel-rapl:?")) if root.is_dir() else []
+        self._last: dict[Path, int] = {}
+        self._wrapped_j = 0.0
+
+    def unavailable(self) -> str:
+        if not self._packages:
+            return "this machine shows no RAPL counters"
+        try:
+            for package in self._packages:
+                (package / "energy_uj").read_text()
+        except OSError as exc:
+            return f"the RAPL counters cannot be read: {exc.strerror}"
+        return ""
+
+    def energy_j(self) -> float:
+        return sum(self._read(package) for package in self._packages) * MICRO + self._wrapped_j
+
+    def _read(self, package: Path) -> int:
+        count = int((package / "energy_uj").read_text())
+        if count < self._last.get(package, 0):  # the counter starts over at its range
+            self._wrapped_j += int((package / "max_energy_range_uj").read_text()) * MICRO
+        self._last[package] = count
+        return count

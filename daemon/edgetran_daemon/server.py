@@ -1,0 +1,188 @@
+"""One daemon from start to stop: lock, restore, listen, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from edgetran_protos.errors import BoardBusy, PortInUse
+from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import (
+    add_DeploymentServiceServicer_to_server,
+)
+from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import (
+    add_DeviceServiceServicer_to_server,
+)
+from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import (
+    add_MeasurementServiceServicer_to_server,
+)
+from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import add_TextServiceServicer_to_server
+
+from edgetran_daemon.activity import Activity
+from edgetran_daemon.board import Board, emulated, free_cores, this_machine
+from edgetran_daemon.deployments import Deployments
+from edgetran_daemon.describe import Device
+from edgetran_daemon.emulation import BoardClock
+from edgetran_daemon.interceptor import ErrorInterceptor
+from edgetran_daemon.ledger import Ledger, write_atomically
+from edgetran_daemon.measurement import Measurements
+from edgetran_daemon.sensors import Rapl
+from edgetran_daemon.services.deployment import DeploymentService
+from edgetran_daemon.services.device import DeviceService
+from edgetran_daemon.services.health import Health
+from edgetran_daemon.services.measurement import MeasurementService
+from edgetran_daemon.services.open_inference import OpenInferenceService
+from edgetran_daemon.services.text import TextService
+from edgetran_daemon.settings import Settings, join
+from edgetran_daemon.store.blobs import BlobStore
+from edgetran_daemon.store.bundles import BundleStore
+
+DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
+IDLE_LOOK_S = 0.5
+
+OnReady = Callable[[Board, str], None]
+
+
+async def serve(settings: Settings, on_ready: OnReady) -> None:
+    """Until SIGTERM, SIGINT or idleness. Raises EdgeTranError when it cannot start."""
+    board = emulated(settings.emulate) if settings.emulate else this_machine()
+    with locked_state(settings.state):
+        check_port(settings.host, settings.port)
+        await Daemon(settings, board).run(on_ready)
+
+
+class Daemon:
+    """The parts, wired together; nothing is decided here."""
+
+    def __init__(self, settings: Settings, board: Board) -> None:
+        self._settings = settings
+        self._board = board
+        self._activity = Activity()
+        self._stop = asyncio.Event()
+        threads = settings.threads or free_cores()
+        blobs = BlobStore(settings.state)
+        store = BundleStore(blobs)
+        clock = BoardClock(board.model)
+        device = Device(board, (Rapl(),), threads, lambda: clock.busy_s)
+        self._deployments = Deployments(store, Ledger(settings.state / "deployments.json"), threads)
+        measurements = Measurements(store, self._deployments, board, device.sensor)
+        self._server = self._grpc_server()
+        add_DeploymentServiceServicer_to_server(
+            DeploymentService(self._deployments, blobs), self._server
+        )
+        add_DeviceServiceServicer_to_server(DeviceService(device, self._stop), self._server)
+        add_MeasurementServiceServicer_to_server(
+            MeasurementService(measurements, threads), self._server
+        )
+        add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
+        inference = OpenInferenceService(self._deployments, clock)
+        self._server.add_generic_rpc_handlers((inference.handler(),))
+        self._health = Health(self._server)
+
+    def _grpc_server(self) -> grpc.aio.Server:
+        most = self._settings.max_message_bytes
+        return grpc.aio.server(
+            interceptors=[ErrorInterceptor(self._activity)],
+            options=[
+                ("grpc.so_reuseport", 0),  # a second daemon on the port must fail
+                ("grpc.max_receive_message_length", most),
+                ("grpc.max_send_message_length", most),
+            ],
+        )
+
+    async def run(self, on_ready: OnReady) -> None:
+        try:
+            await self._deployments.restore()
+            address = self._listen()
+            await self._server.start()
+            await self._health.ready()
+            self._obey_signals()
+            self._write_ready_file(address)
+            on_ready(self._board, address)
+            await self._until_stopped()
+            await self._health.stopping()
+            await self._server.stop(DRAIN_S)
+        finally:
+            if self._settings.ready_file is not None:
+                self._settings.ready_file.unlink(missing_ok=True)
+            await self._deployments.close()
+
+    def _listen(self) -> str:
+        host = self._settings.host
+        try:
+            port = self._server.add_insecure_port(join(host, self._settings.port))
+        except RuntimeError as exc:
+            raise _port_in_use(host, self._settings.port) from exc
+        return join(host, port)
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _until_stopped(self) -> None:
+        limit_s = self._settings.idle_exit_s
+        while not self._stop.is_set():
+            try:
+                await asyncio.wait_for(self._stop.wait(), IDLE_LOOK_S if limit_s else None)
+            except asyncio.TimeoutError:
+                if limit_s and self._activity.idle_s > limit_s:
+                    self._stop.set()
+
+    def _write_ready_file(self, address: str) -> None:
+        if self._settings.ready_file is None:
+            return
+        ready = {
+            "address": address,
+            "pid": os.getpid(),
+            "board": self._board.id,
+            "emulated": self._board.emulated,
+        }
+        self._settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._settings.ready_file, json.dumps(ready).encode())
+
+
+@contextmanager
+def locked_state(state: Path) -> Iterator[None]:
+    """One daemon a state folder. The system lifts the lock when the process ends, however."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.seek(0)
+            raise BoardBusy(
+                f"a daemon (pid {lock.read().strip()}) works in {state} already",
+                hint="stop it first, or choose another folder with --state",
+            ) from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises PortInUse; gRPC itself does not say why it cannot listen."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as exc:
+            raise PortInUse(
+                f"cannot listen on {join(host, port)}: {exc.strerror or exc}",
+                hint="choose another port with --listen 127.0.0.1:0, or stop what listens there",
+            ) from exc
+
+
+def _port_in_use(host: str, port: int) -> PortInUse:
+    return PortInUse(f"cannot listen on {join(host, port)}", hint="choose another port")

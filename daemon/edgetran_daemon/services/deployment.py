@@ -1,0 +1,82 @@
+"""edgetran.v1.DeploymentService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import grpc
+from edgetran_protos.errors import UsageError
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as messages
+from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceServicer
+
+from edgetran_daemon import convert
+from edgetran_daemon.deployments import Deployments
+from edgetran_daemon.store.blobs import BlobStore
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DeploymentService(DeploymentServiceServicer):
+    def __init__(self, deployments: Deployments, blobs: BlobStore) -> None:
+        self._deployments = deployments
+        self._blobs = blobs
+
+    async def MissingBlobs(  # type: ignore[override]
+        self, request: messages.MissingBlobsRequest, context: Context
+    ) -> messages.MissingBlobsResponse:
+        missing = self._blobs.missing([blob.digest for blob in request.blobs])
+        return messages.MissingBlobsResponse(
+            missing=[messages.MissingBlob(digest=d, offset=n) for d, n in missing.items()]
+        )
+
+    async def PutBlob(  # type: ignore[override]
+        self, requests: AsyncIterator[messages.PutBlobRequest], context: Context
+    ) -> messages.PutBlobResponse:
+        first = await _first(requests)
+        if self._blobs.has(first.blob.digest):
+            return messages.PutBlobResponse(size_bytes=first.blob.size_bytes)
+        with self._blobs.arriving(first.blob.digest, first.blob.size_bytes, first.offset) as blob:
+            await asyncio.to_thread(blob.write, first.chunk)
+            async for request in requests:
+                await asyncio.to_thread(blob.write, request.chunk)
+            return messages.PutBlobResponse(size_bytes=await asyncio.to_thread(blob.finish))
+
+    async def Deploy(  # type: ignore[override]
+        self, request: messages.DeployRequest, context: Context
+    ) -> AsyncGenerator[messages.DeployEvent, None]:
+        events = self._deployments.deploy(request.model, request.bundle_digest, request.variant)
+        try:
+            async for event in events:
+                yield convert.deploy_event(event)
+        finally:
+            await events.aclose()
+
+    async def ListDeployments(  # type: ignore[override]
+        self, request: messages.ListDeploymentsRequest, context: Context
+    ) -> messages.ListDeploymentsResponse:
+        records = self._deployments.list(request.history)
+        return messages.ListDeploymentsResponse(deployments=map(convert.deployment, records))
+
+    async def Rollback(  # type: ignore[override]
+        self, request: messages.RollbackRequest, context: Context
+    ) -> messages.Deployment:
+        return convert.deployment(await self._deployments.rollback(request.model, request.reason))
+
+    async def Remove(  # type: ignore[override]
+        self, request: messages.RemoveRequest, context: Context
+    ) -> messages.RemoveResponse:
+        return messages.RemoveResponse(freed_bytes=await self._deployments.remove(request.model))
+
+    async def Discard(  # type: ignore[override]
+        self, request: messages.DiscardRequest, context: Context
+    ) -> messages.DiscardResponse:
+        freed = self._deployments.discard(request.bundle_digest)
+        return messages.DiscardResponse(freed_bytes=freed)
+
+
+async def _first(requests: AsyncIterator[messages.PutBlobRequest]) -> messages.PutBlobRequest:
+    async for request in requests:
+        return request
+    raise UsageError("the transfer carries no blob")

@@ -1,0 +1,118 @@
+"""A real bundle, small enough for a test: word vectors, masked mean, one linear layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from edgetran_protos.bundle import (
+    MEDIA_WEIGHT_CONFIG,
+    MEDIA_WEIGHTS,
+    Bundle,
+    BundleCard,
+    Golden,
+    Variant,
+    Work,
+    digest_of,
+    write_bundle,
+)
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+LENGTH = 8
+WORDS = ("[PAD]", "[UNK]", "turn", "on", "off", "the", "light", "heat", "play", "music")
+LABELS = ["light", "heat", "music"]
+TEXTS = [["turn on the light"], ["heat on"], ["play", "the music"]]
+VARIANT = "onnxruntime-fp32"
+
+
+def tokenizer_json() -> bytes:
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer.to_str().encode()
+
+
+def weights(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = {"words": (len(WORDS), 4), "types": (2, 4), "out": (4, len(LABELS))}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def graph(seed: int = 0) -> bytes:
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", LENGTH])
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["word"]),
+        helper.make_node("Gather", ["types", "token_type_ids"], ["type"]),
+        helper.make_node("Add", ["word", "type"], ["vectors"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask2"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask2", "last"], ["mask"]),
+        helper.make_node("Mul", ["vectors", "mask"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "middle"], ["sum"], keepdims=0),
+        helper.make_node("MatMul", ["sum", "out"], ["logits"]),
+    ]
+    constants = {
+        **weights(seed),
+        "last": np.array([2], np.int64),
+        "middle": np.array([1], np.int64),
+    }
+    built = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def encode(texts: list[list[str]]) -> dict[str, np.ndarray]:
+    tokenizer = Tokenizer.from_str(tokenizer_json().decode())
+    tokenizer.enable_padding(length=LENGTH, pad_id=0, pad_token="[PAD]")
+    tokenizer.enable_truncation(LENGTH)
+    rows = tokenizer.encode_batch([tuple(t) if len(t) == 2 else t[0] for t in texts])
+    return {
+        "input_ids": np.array([row.ids for row in rows], np.int64),
+        "attention_mask": np.array([row.attention_mask for row in rows], np.int64),
+        "token_type_ids": np.array([row.type_ids for row in rows], np.int64),
+    }
+
+
+def reference(tokens: dict[str, np.ndarray], seed: int = 0) -> np.ndarray:
+    """The graph's logits in numpy."""
+    w = weights(seed)
+    vectors = w["words"][tokens["input_ids"]] + w["types"][tokens["token_type_ids"]]
+    return (vectors * tokens["attention_mask"][..., None]).sum(1) @ w["out"]
+
+
+def make(path: Path, seed: int = 0, *, wrong_by: float = 0.0, name: str = "tiny") -> Bundle:
+    """wrong_by: added to the golden logits, so that the probe must fail."""
+    tokens, data, tokenizer = encode(TEXTS), graph(seed), tokenizer_json()
+    work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
+    card = BundleCard(
+        name=name,
+        task="classification",
+        labels=LABELS,
+        sequence_length=LENGTH,
+        tokenizer_digest=digest_of(tokenizer),
+        architecture={},
+        architecture_id=f"tiny-{seed}",
+        variants=[Variant(VARIANT, "onnxruntime", "fp32", digest_of(data), len(data), work, 1e-6)],
+        golden=Golden(
+            texts=TEXTS,
+            **{key: value.tolist() for key, value in tokens.items()},
+            logits={VARIANT: (reference(tokens, seed) + wrong_by).tolist()},
+            tolerance=1e-4,
+        ),
+        licence="Apache-2.0",
+    )
+    files = {
+        "model.onnx": (MEDIA_WEIGHTS, data),
+        "tokenizer.json": (MEDIA_WEIGHT_CONFIG, tokenizer),
+    }
+    return write_bundle(path, card, files)
