@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from edgetran_protos.errors import UsageError
 from safetensors import SafetensorError
-from tokenizers import BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
 from edgetran_host.models.config import ModelConfig
@@ -86,8 +86,23 @@ def read_state(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
     return state
 
 
-def read_tokenizer(folder: Path) -> bytes:
-    """tokenizer.json; made from vocab.txt where only that is there."""
+def read_tokenizer(folder: Path, config: ModelConfig) -> bytes:
+    """tokenizer.json, made from vocab.txt where only that is there; its ids all embedded."""
+    found = _tokenizer(folder)
+    try:
+        largest = max(Tokenizer.from_buffer(found).get_vocab().values(), default=-1)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise UsageError(f"{folder}: tokenizer.json is not readable: {error}", hint=HINT) from error
+    if largest >= config.vocab_size:
+        raise UsageError(
+            f"{folder}: the tokenizer gives ids up to {largest}, "
+            f"the weights embed {config.vocab_size}",
+            hint="use the tokenizer the weights were trained with",
+        )
+    return found
+
+
+def _tokenizer(folder: Path) -> bytes:
     file = folder / "tokenizer.json"
     if file.is_file():
         return file.read_bytes()
@@ -122,6 +137,9 @@ def _require(raw: Mapping[str, Any], folder: Path) -> None:
                 f"{folder}: {key} is {found!r}, a seed needs {values[0]!r}",
                 hint="only encoders of BERT type with exact GELU and absolute positions fit",
             )
+    for key in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"):
+        if int(raw[key]) < 1:
+            raise UsageError(f"{folder}: {key} must be at least 1, got {raw[key]!r}", hint=HINT)
     if int(raw["hidden_size"]) % int(raw["num_attention_heads"]):
         raise UsageError(f"{folder}: hidden_size is no multiple of num_attention_heads", hint=HINT)
 
@@ -174,6 +192,8 @@ def _check_shapes(state: Mapping[str, Tensor], config: ModelConfig, folder: Path
             shape: tuple[int, ...] = {"stack.0": (f, h), "stack_out": (h, f)}.get(part, (h, h))
             wanted[f"layers.{index}.{part}.weight"] = (h,) if part.endswith("norm") else shape
             wanted[f"layers.{index}.{part}.bias"] = shape[:1]
+    if any(name.startswith("pooler.") for name in state):
+        wanted |= {"pooler.weight": (h, h), "pooler.bias": (h,)}
     for name, shape in wanted.items():
         if name not in state:
             raise UsageError(f"{folder}: the weights lack {name}", hint=HINT)

@@ -27,6 +27,7 @@ TOKENIZER = "tokenizer.json"
 def save_model(model: TextModel, folder: Path, tokenizer_json: bytes) -> None:
     """Writes the model to `folder`, replacing what was there."""
     folder = Path(folder)
+    _require_ours(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -38,6 +39,18 @@ def save_model(model: TextModel, folder: Path, tokenizer_json: bytes) -> None:
         _replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # gone already when all went well
+
+
+def _require_ours(folder: Path) -> None:
+    """Replacing a folder deletes what is in it: only a model may be replaced."""
+    if not folder.exists():
+        return
+    others = {file.name for file in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if others := others - {WEIGHTS, CONFIG, TOKENIZER}:
+        raise UsageError(
+            f"{folder} holds {', '.join(sorted(others)[:3])}, which saving would delete",
+            hint="name a new folder, or one that holds a model and nothing else",
+        )
 
 
 def load_model(folder: Path) -> tuple[TextModel, bytes]:

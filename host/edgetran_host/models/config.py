@@ -50,6 +50,8 @@ class ModelConfig:
             raise UsageError(f"pad_id {self.pad_id} is outside a vocabulary of {self.vocab_size}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be from 0 to below 1, got {self.dropout!r}")
+        if not 0 < self.layer_norm_eps < 1:
+            raise UsageError(f"layer_norm_eps must be above 0, got {self.layer_norm_eps!r}")
         if self.sequence_length > self.max_positions:
             raise UsageError(
                 f"sequence length {self.sequence_length} exceeds the model's "
@@ -64,6 +66,8 @@ class ModelConfig:
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> ModelConfig:
         """Reads `to_json`. Raises UsageError on missing, unknown or malformed fields."""
+        if not isinstance(raw, Mapping):
+            raise UsageError("model configuration must be a JSON object")
         fields = {field.name: field for field in dataclasses.fields(ModelConfig)}
         needed = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
         if missing := sorted(needed - set(raw)):

@@ -122,7 +122,7 @@ def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
         title=title,
         config=config,
         state=bert.read_state(folder, config),
-        tokenizer_json=bert.read_tokenizer(folder),
+        tokenizer_json=bert.read_tokenizer(folder, config),
         licence=licence,
     )
 

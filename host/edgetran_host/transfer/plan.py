@@ -39,6 +39,7 @@ def plan_shrink(
 ) -> ShrinkPlan:
     """Raises ArchitectureError where `child` is not a part of `parent`."""
     layers = tuple(keep_layers)
+    _check_saliency(parent.architecture, saliency)
     _check_layers(layers, len(child.layers), len(parent.architecture.layers))
     heads, stacks = [], []
     for index, (source, shape) in enumerate(zip(layers, child.layers)):
@@ -53,6 +54,15 @@ def plan_shrink(
         )
     kept_tokens = None if tokens is None else _check_tokens(tuple(tokens), parent)
     return ShrinkPlan(layers, tuple(heads), tuple(stacks), kept_tokens)
+
+
+def _check_saliency(parent: Architecture, saliency: Saliency) -> None:
+    wanted = [(len(layer.heads), *layer.feed_forward) for layer in parent.layers]
+    stacks = zip(saliency.heads, saliency.feed_forward)
+    if [(len(heads), *map(len, stack)) for heads, stack in stacks] != wanted:
+        raise ArchitectureError(
+            "the saliency is not that of the model to shrink", hint="measure it on this model"
+        )
 
 
 def _check_layers(layers: tuple[int, ...], wanted: int, available: int) -> None:
@@ -72,6 +82,8 @@ def _check_widths(index: int, source: int, whole: Layer, shape: Layer) -> None:
         raise wrong(f"hidden size {shape.hidden} differs from {whole.hidden}")
     if shape.head_size != whole.head_size:
         raise wrong(f"head size {shape.head_size} differs from {whole.head_size}")
+    if not shape.heads or min(shape.feed_forward, default=1) < 1:
+        raise wrong("at least one head and one neuron must stay")
     if len(shape.feed_forward) != len(whole.feed_forward):
         raise wrong(f"{len(shape.feed_forward)} stacked widths, not {len(whole.feed_forward)}")
     if any(a > b for a, b in zip(shape.feed_forward, whole.feed_forward)):

@@ -76,7 +76,7 @@ def _sites(model: TextModel) -> list[list[_Site]]:
     return [
         [
             _Site(block.heads_out, shape.head_size),
-            *(_Site(linear, 1) for linear in [*block.stack][1:] + [block.stack_out]),
+            *(_Site(linear, 1) for linear in [*[*block.stack][1:], block.stack_out]),
         ]
         for block, shape in zip(model.blocks, model.config.architecture.layers)
     ]
