@@ -68,10 +68,10 @@ def load_seed(name: str) -> Seed:
         known = PACKAGED[name]
         return _read(name, known.title, _package_folder(name, known), known.licence)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return _read(name, folder.resolve().name, folder, bert.read_licence(folder))
     if not HUB_NAME.fullmatch(name):
-        raise UsageError(f"{name}: no such folder", hint=_choices())
+        raise UsageError(f"{name!r}: no such folder", hint=_choices())
     folder = _from_hub(name)
     return _read(name, name, folder, bert.read_licence(folder))
 
