@@ -12,6 +12,7 @@ from edgetran_devices import UnitModel, UnknownBoard, load_board, resolve
 from edgetran_protos.errors import UnknownTarget
 
 LOCAL = "local"
+LOOK_S = 0.2  # long enough for the clock ticks that the system counts in
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,19 @@ def emulated(target: str) -> Board:
 
 
 def usable_cores() -> int:
+    return len(_own_cores())
+
+
+def free_cores(look_s: float = LOOK_S) -> int:
+    """Cores that others leave idle while one looks; at least one."""
+    busy = psutil.cpu_percent(look_s, percpu=True)
+    cores = [core for core in _own_cores() if core < len(busy)]
+    idle = sum(1 - busy[core] / 100 for core in cores)
+    return max(1, round(idle))
+
+
+def _own_cores() -> list[int]:
+    """Numbers of the cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def free_cores() -> int:
-    """Cores that others leave idle, by the load of the last minute; at least one."""
-    return max(1, usable_cores() - round(os.getloadavg()[0]))
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
