@@ -13,9 +13,11 @@ from edgetran_protos.bundle import canonical_json
 from edgetran_protos.errors import BoardError
 
 from edgetran_daemon.store.blobs import sync_folder
+from edgetran_daemon.store.room import room
 
 SCHEMA = 1
 HISTORY_LIMIT = 200  # records; older ones are dropped
+REASON_LIMIT = 500  # characters
 
 SERVING, PREVIOUS, FAILED, ROLLED_BACK = "serving", "previous", "failed", "rolled-back"
 
@@ -64,7 +66,10 @@ class Record:
 
     @staticmethod
     def failed(model: str, digest: str, variant: str, reason: str, now_unix_s: float) -> Record:
-        return Record(model, digest, variant, FAILED, reason, now_unix_s)
+        """A client chose the words, so they are cut to a line."""
+        return Record(
+            model, digest, variant[:REASON_LIMIT], FAILED, reason[:REASON_LIMIT], now_unix_s
+        )
 
 
 class Ledger:
@@ -131,7 +136,8 @@ class Ledger:
             "models": {model: asdict(entry) for model, entry in names.items()},
             "history": [asdict(record) for record in history],
         }
-        write_atomically(self._path, canonical_json(raw))
+        with room(str(self._path)):
+            write_atomically(self._path, canonical_json(raw))
         self._names, self._history = dict(names), history
 
     def _load(self) -> None:
@@ -144,7 +150,7 @@ class Ledger:
                 )
             self._names = {model: _names(entry) for model, entry in raw["models"].items()}
             self._history = [Record(**record) for record in raw["history"]]
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise BoardError(
                 f"{self._path} cannot be read: {exc}", hint="move it away and deploy again"
             ) from exc
@@ -161,9 +167,12 @@ def _same(left: Slot, right: Slot) -> bool:
 def write_atomically(path: Path, data: bytes) -> None:
     """The old content or the new one, whatever happens in between."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     sync_folder(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -10,6 +11,8 @@ from typing import Optional
 from edgetran_protos.errors import UsageError
 
 MAX_MESSAGE_BYTES = 64 << 20
+DIGITS = re.compile("[0-9]{1,5}")
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
     """(host, port) of "HOST:PORT". Raises UsageError."""
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not DIGITS.fullmatch(port) or int(port) > LAST_PORT:
         raise UsageError(f"--listen {text!r} is not HOST:PORT", hint="e.g. 127.0.0.1:50051")
     if not is_loopback(host) and not insecure:
         raise UsageError(

@@ -6,9 +6,9 @@ root/partial/<hex>        arriving; resumed at its length
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +17,12 @@ from pathlib import Path
 from edgetran_protos.bundle import check_digest_name
 from edgetran_protos.errors import BoardBusy, BundleCorrupt, BundleMissing, DiskFull, UsageError
 
+from edgetran_daemon.store.room import HINT, room
+
 MAX_BLOB_BYTES = 4 << 30
 RESERVE_BYTES = 64 << 20  # left free for the state file and the system's own needs
 READ_BYTES = 1 << 20
+HEXES = re.compile("[0-9a-f]{64}")
 
 
 class BlobStore:
@@ -61,7 +64,9 @@ class BlobStore:
         return lacking
 
     def digests(self) -> list[str]:
-        return sorted(f"sha256:{entry.name}" for entry in self._blobs.iterdir())
+        """Of every complete blob; what else lies in the folder is not ours."""
+        names = (entry.name for entry in self._blobs.iterdir())
+        return sorted(f"sha256:{name}" for name in names if HEXES.fullmatch(name))
 
     def touch(self, digest: str) -> None:
         """Counts as recent from now on."""
@@ -146,7 +151,11 @@ class BlobStore:
     def _check_room(self, more_bytes: int) -> None:
         free_bytes = shutil.disk_usage(self._partial).free
         if more_bytes + self._reserve_bytes > free_bytes:
-            raise _disk_full(f"{more_bytes} bytes to come, {free_bytes} free on the board")
+            raise DiskFull(
+                f"{more_bytes} bytes to come, {free_bytes} free on the board, "
+                f"{self._reserve_bytes} of them reserved",
+                hint=HINT,
+            )
 
 
 class Arrival:
@@ -198,19 +207,20 @@ class Arrival:
             raise BundleCorrupt(
                 f"blob: expected {self._digest}, found {found}", hint="send the bundle again"
             )
-        os.replace(self._partial, self._final)
-        sync_folder(self._final.parent)
+        with self._room():
+            os.replace(self._partial, self._final)
+            sync_folder(self._final.parent)
         return received
 
     @contextmanager
     def _room(self) -> Iterator[None]:
+        """What was received goes on a full disk: the models that serve need the room."""
         try:
-            yield
-        except OSError as exc:
-            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+            with room(f"blob {self._digest}"):
+                yield
+        except DiskFull:
             self._partial.unlink(missing_ok=True)
-            raise _disk_full(f"blob {self._digest}: no room left on the board") from exc
+            raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -228,7 +238,3 @@ def _hash_file(path: Path) -> str:
         while chunk := file.read(READ_BYTES):
             running.update(chunk)
     return "sha256:" + running.hexdigest()
-
-
-def _disk_full(message: str) -> DiskFull:
-    return DiskFull(message, hint="remove models or bundles that are no longer needed")

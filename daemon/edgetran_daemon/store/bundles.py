@@ -91,6 +91,8 @@ class BundleStore:
             yield
         finally:
             self._pins[digest] -= 1
+            if not self._pins[digest]:
+                del self._pins[digest]
 
     def discard(self, digest: str, deployed: Iterable[str]) -> int:
         """Frees one bundle's own blobs; the bytes freed."""
@@ -114,8 +116,7 @@ class BundleStore:
 
     def collect(self, deployed: Iterable[str], now_unix_s: float) -> int:
         """Removes what no deployment names, unless it is recent or in use; the bytes freed."""
-        pinned = {digest for digest, count in self._pins.items() if count}
-        kept = {d for manifest in {*deployed, *pinned} for d in self._named(manifest)}
+        kept = {d for manifest in {*deployed, *self._pins} for d in self._named(manifest)}
         old = [
             digest
             for digest in self.blobs.digests()
