@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
+from edgetran_protos.bundle import check_digest_name, check_model_name
 from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
 
-from edgetran_daemon.ledger import Ledger, Names, Record, Slot
+from edgetran_daemon.ledger import FAILED, SERVING, Ledger, Names, Record, Slot
 from edgetran_daemon.probe import probe
 from edgetran_daemon.serving import ServedModel
 from edgetran_daemon.store.bundles import BundleStore
 
 log = logging.getLogger(__name__)
-
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,20 @@ class Deployments:
         return self._ledger.digests()
 
     def list(self, history: bool) -> list[Record]:
-        return self._ledger.records(history)
+        return [self._honest(record) for record in self._ledger.records(history)]
+
+    def _honest(self, record: Record) -> Record:
+        """What should serve but could not be started again does not serve."""
+        if record.state != SERVING or record.model in self._served:
+            return record
+        return replace(record, state=FAILED, reason="it could not be started again")
 
     async def deploy(
         self, model: str, digest: str, variant: str
     ) -> AsyncGenerator[DeployEvent, None]:
         """Events of each step; the last carries the deployment."""
-        if not MODEL_NAME.fullmatch(model):
-            raise UsageError(
-                f"{model!r} cannot be a model's name",
-                hint="letters, digits, '.', '_' and '-', at most 100",
-            )
+        check_model_name(model)
+        check_digest_name(digest)
         async with self._changing:
             with self._store.pinned(digest):
                 events = self._deploy(model, digest, variant)
@@ -112,14 +113,15 @@ class Deployments:
             self._switch(model, slot, staged)
             staged = None
         except EdgeTranError as exc:
-            self._ledger.add(Record.failed(model, digest, variant, str(exc), self._clock()))
+            failed = Record.failed(model, digest, variant, str(exc), self._clock())
+            self._note(lambda: self._ledger.add(failed))
             raise
         finally:
             if staged is not None:
                 await staged.close()
         freed = self._store.collect(self.digests(), self._clock())
         detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
-        yield DeployEvent("commit", detail, Record.of(model, slot, "serving", detail))
+        yield DeployEvent("commit", detail, Record.of(model, slot, SERVING, detail))
 
     def _switch(self, model: str, slot: Slot, staged: ServedModel) -> None:
         """No await in here: the file and the memory change together."""
@@ -146,7 +148,7 @@ class Deployments:
             left = names.current
             self._ledger.roll_back(model, slot, reason or "rolled back by hand", self._clock())
             self._replace(model, staged)
-            return Record.of(model, slot, "serving", f"rolled back from {left.bundle_digest}")
+            return Record.of(model, slot, SERVING, f"rolled back from {left.bundle_digest}")
 
     async def remove(self, model: str) -> int:
         """Stops serving; the bytes freed."""
@@ -172,7 +174,7 @@ class Deployments:
         names = self._names(model)
         try:
             self._served[model] = await self._staged(names.current)
-        except EdgeTranError as exc:
+        except (EdgeTranError, OSError) as exc:  # a failing disk must not take the others along
             log.warning("%s cannot serve again: %s", model, exc)
             await self._fall_back(model, names, str(exc))
 
@@ -182,15 +184,23 @@ class Deployments:
             model, current.bundle_digest, current.variant, f"at start: {reason}", self._clock()
         )
         if previous is None:
-            self._ledger.add(failed)
+            self._note(lambda: self._ledger.add(failed))
             return
         try:
             self._served[model] = await self._staged(previous)
-        except EdgeTranError as exc:
+        except (EdgeTranError, OSError) as exc:
             log.warning("nor can what served as %s before: %s", model, exc)
-            self._ledger.add(failed)
+            self._note(lambda: self._ledger.add(failed))
             return
-        self._ledger.fall_back(model, previous.at(self._clock()), failed)
+        slot = previous.at(self._clock())
+        self._note(lambda: self._ledger.fall_back(model, slot, failed))
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """What cannot be written down (a full disk) neither hides the reason nor stops serving."""
+        try:
+            write()
+        except (EdgeTranError, OSError) as exc:
+            log.error("the record of deployments cannot be written: %s", exc)
 
     async def _staged(self, slot: Slot) -> ServedModel:
         """Verified, loaded and probed."""

@@ -23,7 +23,7 @@ async def probe(model: ServedModel) -> str:
         error = _check_logits(model, ran.outputs)
     except ProbeFailed:
         raise
-    except (EdgeTranError, ValueError, KeyError) as exc:
+    except (EdgeTranError, ValueError, KeyError, TypeError) as exc:
         raise ProbeFailed(f"the golden rows cannot be run: {exc}", hint=REPACK) from exc
     return f"{len(golden.texts)} golden rows within {error:.2g} (accepted: {golden.tolerance:.2g})"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Optional
 
@@ -51,7 +52,9 @@ class ServedModel:
         self._loaded: Optional[Loaded] = None
         self._ready = asyncio.Event()
         self._watch: Optional[asyncio.Task[None]] = None
-        self._waiting = 0
+        self._under_way = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
 
     @property
     def card(self) -> BundleCard:
@@ -78,6 +81,8 @@ class ServedModel:
         return loaded
 
     async def close(self) -> None:
+        """After the requests that came before; nobody may send another."""
+        await self._unused.wait()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
@@ -89,10 +94,12 @@ class ServedModel:
         return self._codec.encode(texts)
 
     async def predict(self, texts: Sequence[Text]) -> Answer:
-        started = time.perf_counter()
-        tensors = await asyncio.to_thread(self._codec.encode, texts)
-        tokenize_s = time.perf_counter() - started
-        ran = await self.infer(self.own_inputs(tensors))
+        """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
+        with self._admitted():
+            started = time.perf_counter()
+            tensors = await asyncio.to_thread(self._codec.encode, texts)
+            tokenize_s = time.perf_counter() - started
+            ran = await self._run(self.own_inputs(tensors))
         predictions = self._codec.decode(ran.outputs[LOGITS])
         return Answer(predictions, tokenize_s, ran.run_s)
 
@@ -104,18 +111,31 @@ class ServedModel:
 
     async def infer(self, inputs: Mapping[str, Tensor]) -> Ran:
         """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
-        rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=0)
-        if rows > MAX_ROWS:
-            raise InputError(f"{rows} rows in one request", hint=f"send at most {MAX_ROWS}")
-        if self._waiting >= QUEUE_LIMIT:
+        if row_count(inputs) > MAX_ROWS:
+            raise InputError(
+                f"{row_count(inputs)} rows in one request", hint=f"send at most {MAX_ROWS}"
+            )
+        with self._admitted():
+            return await self._run(inputs)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """One request from its arrival on: `close` waits for it. Raises BoardBusy."""
+        if self._under_way >= QUEUE_LIMIT:
             raise BoardBusy(
                 f"{QUEUE_LIMIT} requests wait for this model already", hint="try again later"
             )
-        self._waiting += 1
+        self._under_way += 1
+        self._unused.clear()
         try:
-            ran = await (await self._living_worker()).run(inputs)
+            yield
         finally:
-            self._waiting -= 1
+            self._under_way -= 1
+            if not self._under_way:
+                self._unused.set()
+
+    async def _run(self, inputs: Mapping[str, Tensor]) -> Ran:
+        ran = await (await self._living_worker()).run(inputs)
         self.requests += 1
         return ran
 
@@ -153,9 +173,13 @@ class ServedModel:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             try:
                 await self._load()
-            except RuntimeFault as exc:
+            except (RuntimeFault, OSError) as exc:  # the system may refuse a new process for now
                 self._worker = None
                 log.warning("%s cannot be loaded again: %s", self.card.name, exc)
+
+
+def row_count(inputs: Mapping[str, Tensor]) -> int:
+    return max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=1)
 
 
 def golden_inputs(card: BundleCard) -> dict[str, Tensor]:

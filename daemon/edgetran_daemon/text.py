@@ -36,12 +36,16 @@ class TextCodec:
         self._labels = tuple(card.labels)
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+            self._fix_length(card.sequence_length)
         except Exception as exc:  # tokenizers raises bare Exception
-            raise BundleError(f"bundle {card.name}: its tokenizer cannot be read: {exc}") from exc
+            raise BundleError(f"bundle {card.name}: its tokenizer cannot be used: {exc}") from exc
+
+    def _fix_length(self, length: int) -> None:
+        """Every row gets `length` tokens, padded the way the tokenizer itself would."""
         padding = self._tokenizer.padding or {}
         known = {**_pad_of(self._tokenizer), **{k: v for k, v in padding.items() if k in PAD_KEYS}}
-        self._tokenizer.enable_truncation(card.sequence_length)
-        self._tokenizer.enable_padding(length=card.sequence_length, **known)
+        self._tokenizer.enable_truncation(length)
+        self._tokenizer.enable_padding(length=length, **known)
 
     def encode(self, texts: Sequence[Text]) -> dict[str, Tensor]:
         """input_ids, attention_mask, token_type_ids: int64 (rows, L)."""
