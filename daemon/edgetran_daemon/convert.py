@@ -258,17 +258,21 @@ def _check(tensor: Any, data: Optional[bytes]) -> None:
 
 
 def infer_response(request: Any, model: str, version: str, outputs: Mapping[str, Tensor]) -> Any:
-    """Raw contents when the request came raw, typed contents otherwise."""
+    """Raw contents when the request came raw or a type has no other, typed ones otherwise."""
     response = message("ModelInferResponse")(model_name=model, model_version=version, id=request.id)
     asked = [entry.name for entry in request.outputs] or list(outputs)
+    unknown = [name for name in asked if name not in outputs]
+    if unknown:
+        raise InputError(f"no output {unknown[0]!r}", hint=f"the model gives {', '.join(outputs)}")
+    kinds = {name: datatype(outputs[name].dtype.name) for name in asked}
+    # The protocol wants all of a response's tensors in one of the two places.
+    raw = bool(request.raw_input_contents) or not set(kinds.values()) <= set(TYPED_FIELDS)
     for name in asked:
-        if name not in outputs:
-            raise InputError(f"no output {name!r}", hint=f"the model gives {', '.join(outputs)}")
-        kind = datatype(outputs[name].dtype.name)
-        tensor = response.outputs.add(name=name, datatype=kind, shape=outputs[name].shape)
-        if request.raw_input_contents or kind not in TYPED_FIELDS:
-            data = outputs[name].astype(DATATYPES[kind], copy=False).tobytes()
+        tensor = response.outputs.add(name=name, datatype=kinds[name], shape=outputs[name].shape)
+        if raw:
+            data = outputs[name].astype(DATATYPES[kinds[name]], copy=False).tobytes()
             response.raw_output_contents.append(data)
         else:
-            getattr(tensor.contents, TYPED_FIELDS[kind]).extend(outputs[name].ravel().tolist())
+            field = getattr(tensor.contents, TYPED_FIELDS[kinds[name]])
+            field.extend(outputs[name].ravel().tolist())
     return response

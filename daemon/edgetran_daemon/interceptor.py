@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import grpc
 from edgetran_protos.errors import EdgeTranError, to_trailers
@@ -13,17 +13,20 @@ from edgetran_daemon.activity import Activity
 
 log = logging.getLogger(__name__)
 
-Handler = grpc.RpcMethodHandler
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+MOST_CHARACTERS = 1000  # of a message: it travels in headers, which clients limit to 8 KiB
+
+if TYPE_CHECKING:  # gRPC's own class takes no type arguments at run time
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Optional[Handler]]]
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
 
     async def intercept_service(
         self, continuation: Continuation, details: grpc.HandlerCallDetails
-    ) -> Handler:
+    ) -> Optional[Handler]:
         handler = await continuation(details)
         if handler is None or not details.method.startswith(("/edgetran.v1.", "/inference.")):
             return handler  # unknown methods, health and reflection answer for themselves
@@ -80,7 +83,7 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, me
         raise exc
     if isinstance(exc, EdgeTranError):
         log.info("%s: %s: %s", method, type(exc).__name__, exc)
-        await context.abort(exc.status, str(exc), to_trailers(exc))
+        await context.abort(exc.status, str(exc)[:MOST_CHARACTERS], to_trailers(exc))
     log.error("%s failed", method, exc_info=exc)
     await context.abort(
         grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in the daemon; its log has the details"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import grpc
 from edgetran_protos.errors import UsageError
@@ -16,6 +16,7 @@ from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.store.blobs import BlobStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
 
 
 class DeploymentService(DeploymentServiceServicer):
@@ -23,7 +24,7 @@ class DeploymentService(DeploymentServiceServicer):
         self._deployments = deployments
         self._blobs = blobs
 
-    async def MissingBlobs(  # type: ignore[override]
+    async def MissingBlobs(
         self, request: messages.MissingBlobsRequest, context: Context
     ) -> messages.MissingBlobsResponse:
         missing = self._blobs.missing([blob.digest for blob in request.blobs])
@@ -31,19 +32,19 @@ class DeploymentService(DeploymentServiceServicer):
             missing=[messages.MissingBlob(digest=d, offset=n) for d, n in missing.items()]
         )
 
-    async def PutBlob(  # type: ignore[override]
+    async def PutBlob(
         self, requests: AsyncIterator[messages.PutBlobRequest], context: Context
     ) -> messages.PutBlobResponse:
         first = await _first(requests)
         if self._blobs.has(first.blob.digest):
             return messages.PutBlobResponse(size_bytes=first.blob.size_bytes)
         with self._blobs.arriving(first.blob.digest, first.blob.size_bytes, first.offset) as blob:
-            await asyncio.to_thread(blob.write, first.chunk)
+            await _to_its_end(blob.write, first.chunk)
             async for request in requests:
-                await asyncio.to_thread(blob.write, request.chunk)
-            return messages.PutBlobResponse(size_bytes=await asyncio.to_thread(blob.finish))
+                await _to_its_end(blob.write, request.chunk)
+            return messages.PutBlobResponse(size_bytes=await _to_its_end(blob.finish))
 
-    async def Deploy(  # type: ignore[override]
+    async def Deploy(
         self, request: messages.DeployRequest, context: Context
     ) -> AsyncGenerator[messages.DeployEvent, None]:
         events = self._deployments.deploy(request.model, request.bundle_digest, request.variant)
@@ -53,27 +54,37 @@ class DeploymentService(DeploymentServiceServicer):
         finally:
             await events.aclose()
 
-    async def ListDeployments(  # type: ignore[override]
+    async def ListDeployments(
         self, request: messages.ListDeploymentsRequest, context: Context
     ) -> messages.ListDeploymentsResponse:
         records = self._deployments.list(request.history)
         return messages.ListDeploymentsResponse(deployments=map(convert.deployment, records))
 
-    async def Rollback(  # type: ignore[override]
+    async def Rollback(
         self, request: messages.RollbackRequest, context: Context
     ) -> messages.Deployment:
         return convert.deployment(await self._deployments.rollback(request.model, request.reason))
 
-    async def Remove(  # type: ignore[override]
+    async def Remove(
         self, request: messages.RemoveRequest, context: Context
     ) -> messages.RemoveResponse:
         return messages.RemoveResponse(freed_bytes=await self._deployments.remove(request.model))
 
-    async def Discard(  # type: ignore[override]
+    async def Discard(
         self, request: messages.DiscardRequest, context: Context
     ) -> messages.DiscardResponse:
         freed = self._deployments.discard(request.bundle_digest)
         return messages.DiscardResponse(freed_bytes=freed)
+
+
+async def _to_its_end(work: Callable[..., Result], *arguments: object) -> Result:
+    """In a thread; when the client hangs up, its file must not close under the thread."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _first(requests: AsyncIterator[messages.PutBlobRequest]) -> messages.PutBlobRequest:

@@ -21,12 +21,12 @@ class DeviceService(DeviceServiceServicer):
         self._device = device
         self._stopping = stopping
 
-    async def Describe(  # type: ignore[override]
+    async def Describe(
         self, request: messages.DescribeRequest, context: Context
     ) -> messages.DescribeResponse:
         return convert.description(self._device.describe())
 
-    async def Telemetry(  # type: ignore[override]
+    async def Telemetry(
         self, request: messages.TelemetryRequest, context: Context
     ) -> AsyncGenerator[messages.TelemetrySample, None]:
         async for sample in self._device.telemetry(request.period_s, self._stopping):

@@ -20,7 +20,7 @@ class MeasurementService(MeasurementServiceServicer):
         self._measurements = measurements
         self._threads = threads
 
-    async def Measure(  # type: ignore[override]
+    async def Measure(
         self, request: MeasureRequest, context: Context
     ) -> AsyncGenerator[MeasureEvent, None]:
         events = self._measurements.measure(convert.measure_spec(request, self._threads))

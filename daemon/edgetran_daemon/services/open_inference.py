@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from edgetran_protos.errors import UnknownModel
 from edgetran_protos.open_inference import SERVICE, message, methods
 
 from edgetran_daemon import convert
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.describe import daemon_version
 from edgetran_daemon.emulation import BoardClock
+from edgetran_daemon.serving import ServedModel, row_count
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,13 +47,14 @@ class OpenInferenceService:
 
     async def ModelReady(self, request: Any, context: Context) -> Any:
         model = self._deployments.served.get(request.name)
-        return message("ModelReadyResponse")(ready=model is not None and model.ready)
+        known = request.version in ("", VERSION)
+        return message("ModelReadyResponse")(ready=known and model is not None and model.ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
         return message("ServerMetadataResponse")(name=NAME, version=daemon_version())
 
     async def ModelMetadata(self, request: Any, context: Context) -> Any:
-        name, model = self._deployments.model(request.name)
+        name, model = self._model(request.name, request.version)
         response = message("ModelMetadataResponse")(
             name=name, versions=[VERSION], platform=model.variant.name
         )
@@ -60,8 +63,16 @@ class OpenInferenceService:
         return response
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:
-        name, model = self._deployments.model(request.model_name)
+        name, model = self._model(request.model_name, request.model_version)
         inputs = convert.infer_inputs(request)
         ran = await model.infer(inputs)
-        self._clock.charge(model.variant, max(len(tensor) for tensor in inputs.values()))
+        self._clock.charge(model.variant, row_count(inputs))
         return convert.infer_response(request, name, VERSION, ran.outputs)
+
+    def _model(self, name: str, version: str) -> tuple[str, ServedModel]:
+        """Raises UnknownModel."""
+        if version not in ("", VERSION):
+            raise UnknownModel(
+                f"no version {version!r} of model {name!r}", hint=f"there is version {VERSION}"
+            )
+        return self._deployments.model(name)

@@ -20,7 +20,7 @@ class TextService(TextServiceServicer):
         self._deployments = deployments
         self._clock = clock
 
-    async def Predict(self, request: PredictRequest, context: Context) -> PredictResponse:  # type: ignore[override]
+    async def Predict(self, request: PredictRequest, context: Context) -> PredictResponse:
         name, model = self._deployments.model(request.model)
         answer = await model.predict(convert.texts(request))
         modelled_s = self._clock.charge(model.variant, len(answer.predictions))
