@@ -42,8 +42,10 @@ def quantiles(blocks: Sequence[Tensor]) -> tuple[Quantity, Quantity, Quantity]:
 
 
 def mean(values: Sequence[float]) -> Quantity:
-    """The mean of one figure a block, with its interval."""
+    """The mean of one figure a block, with its interval; one block tells nothing of that."""
     array = np.asarray(values, np.float64)
+    if len(array) < 2:
+        return Quantity(float(array.mean()))
     rng = np.random.default_rng(SEED)
     drawn = rng.choice(array, (RESAMPLES, len(array))).mean(axis=1)
     low, high = np.percentile(drawn, LEVEL)

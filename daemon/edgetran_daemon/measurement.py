@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Optional, Union
@@ -23,7 +23,7 @@ from edgetran_daemon.board import Board, usable_cores
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.emulation import modelled
 from edgetran_daemon.power import PowerWindow
-from edgetran_daemon.records import MeasureProgress, MeasureRecord, MeasureSpec, Subject
+from edgetran_daemon.records import MeasureProgress, MeasureRecord, MeasureSpec, Quantity, Subject
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.sensors import PowerSensor
 from edgetran_daemon.serving import golden_inputs
@@ -165,7 +165,6 @@ class Measurements:
     def _record(self, trial: _Trial, spec: MeasureSpec, disturbances: list[str]) -> MeasureRecord:
         p50, p95, p99 = quantiles(trial.blocks)
         verdict, reasons = judge(trial.blocks, disturbances)
-        peak = max(trial.peak_power_w, default=0.0)
         record = MeasureRecord(
             bundle_digest=trial.bundle.digest,
             variant=trial.variant.name,
@@ -179,7 +178,7 @@ class Measurements:
             latency_p95_s=p95,
             latency_p99_s=p99,
             energy_j=mean(trial.energy_j) if trial.energy_j else None,
-            peak_power_w=replace(mean(trial.peak_power_w), value=peak, high=peak) if peak else None,
+            peak_power_w=_peak(trial.peak_power_w),
             latency_cv=coefficient_of_variation(trial.blocks),
             load_s=trial.loaded.load_s,
             peak_memory_bytes=trial.worker.peak_memory_bytes,
@@ -204,6 +203,12 @@ class Measurements:
 
     def _answered(self) -> int:
         return sum(model.requests for model in self._deployments.served.values())
+
+
+def _peak(blocks_w: Sequence[float]) -> Optional[Quantity]:
+    """The largest of the blocks' peaks; None when no block lasted a window of the sensor."""
+    seen = [peak_w for peak_w in blocks_w if peak_w > 0]
+    return Quantity(max(seen)) if seen else None
 
 
 def rows_of(tensor: Tensor, count: int) -> Tensor:
