@@ -1,6 +1,6 @@
 """Finds a task by name: the shipped one, a folder or file of rows, a data set on the hub.
 
-intents                  ships with edgetran
+intents                  ships with edgetran, see tasks/intents/README.md
 path/to/folder           train.* and dev.* as .tsv (GLUE's layout), .csv, .jsonl or .json
 path/to/rows.csv         one file; every tenth row is held out as dev
 hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
@@ -30,9 +30,7 @@ MAX_HELD_OUT = 2000
 def load_task(source: str, limit: int | None = None) -> Task:
     """The task at `source`, with the first `limit` training rows. Raises DataError."""
     if source == SHIPPED:
-        from edgetran_host.tasks import intents
-
-        return _task(SHIPPED, *_splits(intents.folder()), limit)
+        return _shipped(limit)
     if source.startswith(HUB_PREFIX):
         from edgetran_host.tasks.hub import hub_splits
 
@@ -50,6 +48,27 @@ def load_task(source: str, limit: int | None = None) -> Task:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{source}: not a {', '.join(SUFFIXES)} file")
     return _task(path.stem, *_halves(read_table(path)), limit)
+
+
+def _shipped(limit: int | None) -> Task:
+    """Generated when asked for; there are no files of it."""
+    from edgetran_host.tasks.intents import utterances
+
+    train, dev = (
+        tuple(Row(found.heard, None, found.intent) for found in utterances(split))
+        for split in ("train", "dev")
+    )
+    return check(
+        Task(
+            name=SHIPPED,
+            kind=CLASSIFICATION,
+            labels=label_order({str(row.label) for row in train}),
+            pairs=False,
+            metric=metric_of(SHIPPED, False),
+            train=_first(train, limit),
+            dev=dev,
+        )
+    )
 
 
 def _splits(folder: Path) -> tuple[Table, Table]:
