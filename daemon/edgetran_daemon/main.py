@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +35,14 @@ examples:
                                                on a network you trust
 """
 MEBI = 1 << 20
+HINTS = {  # what to do when the system refuses
+    errno.ENOSPC: "free some disk space, or choose another folder with --state",
+    errno.EROFS: "choose a folder with --state that can be written to",
+    errno.EACCES: "choose a folder with --state that you may write to",
+    errno.ENOENT: "choose a folder with --state that can be made",
+    errno.ENOTDIR: "choose a folder with --state, not a file",
+    errno.EEXIST: "choose a folder with --state, not a file",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add("--insecure", action="store_true", help="allow addresses that other machines can reach")
     add("--emulate", default="", metavar="BOARD[:UNIT]", help="model a board's times and power")
     add("--state", type=Path, default=None, metavar="DIR", help="where models are kept")
-    add("--threads", type=_positive(int), default=None, help="a model's threads (free cores)")
+    add("--threads", type=_positive(int, 256), default=None, help="a model's threads (free cores)")
     add("--ready-file", type=Path, default=None, metavar="PATH", help="written when serving")
     add(
         "--idle-exit",
@@ -58,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--max-message-mb",
-        type=_positive(int),
+        type=_positive(int, 2047),  # gRPC counts bytes in 32 bits
         default=MAX_MESSAGE_BYTES // MEBI,
         metavar="MB",
         help="largest request or answer",
@@ -68,11 +78,13 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def _positive(kind: type) -> "type":
+def _positive(kind: type, most: float = math.inf) -> "type":
     def parse(text: str) -> object:
         value = kind(text)
         if not value > 0:
             raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} is above {most}")
         return value
 
     parse.__name__ = kind.__name__  # argparse names it in its message
@@ -88,16 +100,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         asyncio.run(serve(_settings(options), _announce_json if options.json else _announce))
     except EdgeTranError as exc:
-        print(f"edgetran-daemon: {exc}", file=sys.stderr)
-        if exc.hint:
-            print(f"  hint: {exc.hint}", file=sys.stderr)
-        return 2
+        return _complain(str(exc), exc.hint, 2)
     except OSError as exc:
-        print(f"edgetran-daemon: {exc}", file=sys.stderr)
-        return 1
+        where = exc.filename or options.state or default_state()  # a failed write names no file
+        return _complain(f"{exc.strerror or exc}: {where}", HINTS.get(exc.errno or 0, ""), 1)
     except KeyboardInterrupt:
         return 130  # before it served
     return 0
+
+
+def _complain(message: str, hint: str, status: int) -> int:
+    print(f"edgetran-daemon: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return status
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -92,6 +92,8 @@ class Daemon:
             interceptors=[ErrorInterceptor(self._activity)],
             options=[
                 ("grpc.so_reuseport", 0),  # a second daemon on the port must fail
+                ("grpc.keepalive_time_ms", 20_000),  # a client that vanished holds no upload
+                ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.max_receive_message_length", most),
                 ("grpc.max_send_message_length", most),
             ],
@@ -107,11 +109,10 @@ class Daemon:
             self._write_ready_file(address)
             on_ready(self._board, address)
             await self._until_stopped()
+        finally:
+            self._remove_ready_file()  # first: whoever looks for a daemon must not find this one
             await self._health.stopping()
             await self._server.stop(DRAIN_S)
-        finally:
-            if self._settings.ready_file is not None:
-                self._settings.ready_file.unlink(missing_ok=True)
             await self._deployments.close()
 
     def _listen(self) -> str:
@@ -147,6 +148,10 @@ class Daemon:
         }
         self._settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._settings.ready_file, json.dumps(ready).encode())
+
+    def _remove_ready_file(self) -> None:
+        if self._settings.ready_file is not None:
+            self._settings.ready_file.unlink(missing_ok=True)
 
 
 @contextmanager
