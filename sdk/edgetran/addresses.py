@@ -71,8 +71,8 @@ class AddressBook:
         with self._lock():
             entries = dict(self.entries())
             if name not in entries:
-                known = ", ".join(entries) or "it is empty"
-                raise UnknownTarget(f"no board {name!r} in the address book", hint=f"has: {known}")
+                hint = f"it has: {', '.join(entries)}" if entries else "it is empty"
+                raise UnknownTarget(f"no board {name!r} in the address book", hint=hint)
             del entries[name]
             self._write(entries)
 

@@ -61,7 +61,9 @@ def to_error(exc: grpc.RpcError, address: str) -> EdgeTranError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return BoardUnreachable(f"{address} did not answer in time", hint=_reach_hint(address))
     if code is grpc.StatusCode.UNAVAILABLE:
-        return BoardUnreachable(f"cannot reach {address}: {details}", hint=_reach_hint(address))
+        return BoardUnreachable(
+            f"cannot reach {address}: {_reason(details)}", hint=_reach_hint(address)
+        )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return BoardBusy(f"{address}: {details}", hint="try again, or send less at once")
     if code is grpc.StatusCode.UNIMPLEMENTED:
@@ -85,6 +87,13 @@ def _trailers(exc: grpc.RpcError) -> Optional[Sequence[tuple[str, Union[str, byt
     if isinstance(exc, (grpc.Call, grpc.aio.AioRpcError)):
         return [(key, value) for key, value in exc.trailing_metadata() or ()]
     return None
+
+
+def _reason(details: str) -> str:
+    """The end of gRPC's chain of causes where it could not connect; else all of it."""
+    if details.startswith(("failed to connect", "errors resolving")):
+        return details.rpartition(": ")[2].rstrip("]")
+    return details
 
 
 def _reach_hint(address: str) -> str:

@@ -93,15 +93,27 @@ def predict_request(texts: Sequence[Text], model: Optional[str]) -> text_pb2.Pre
     if isinstance(texts, str):
         raise InputError("texts is one string", hint="pass a list of texts, e.g. [text]")
     inputs = [_text_input(row, number) for number, row in enumerate(texts)]
-    return text_pb2.PredictRequest(model=model or "", inputs=inputs)
+    try:
+        return text_pb2.PredictRequest(model=model or "", inputs=inputs)
+    except UnicodeEncodeError as exc:
+        raise InputError(f"{model!r} cannot be a model's name", hint="it is not UTF-8") from exc
 
 
 def _text_input(row: Text, number: int) -> text_pb2.TextInput:
-    if isinstance(row, str):
-        return text_pb2.TextInput(text=row)
-    if isinstance(row, (tuple, list)) and len(row) == 2 and all(isinstance(p, str) for p in row):
-        return text_pb2.TextInput(text=row[0], text_pair=row[1])
+    try:
+        if isinstance(row, str):
+            return text_pb2.TextInput(text=row)
+        if _is_pair(row):
+            return text_pb2.TextInput(text=row[0], text_pair=row[1])
+    except UnicodeEncodeError as exc:
+        raise InputError(
+            f"text {number} cannot be sent: {row!r}", hint="it is not UTF-8; convert it first"
+        ) from exc
     raise InputError(f"text {number} is {row!r}", hint="a text is a string or a pair of strings")
+
+
+def _is_pair(row: object) -> bool:
+    return isinstance(row, (tuple, list)) and len(row) == 2 and all(isinstance(p, str) for p in row)
 
 
 def answer(raw: text_pb2.PredictResponse) -> Answer:

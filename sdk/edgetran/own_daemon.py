@@ -6,6 +6,7 @@ two callers from starting two; the ready file says where the running one listens
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -28,6 +29,7 @@ from edgetran.results import BoardInfo
 MODULE = "edgetran_daemon"
 START_S = 20.0  # how long a daemon may take until it serves
 ALIVE_S = 5.0  # how long a running one may take to answer
+LEAVE_S = 15.0  # how long one may take to leave: its last calls get ten seconds
 POLL_S = 0.05
 IDLE_EXIT_S = 900
 LOG_TAIL_LINES = 15
@@ -68,7 +70,10 @@ def ensure(daemon: OwnDaemon) -> str:
     """The address of the running daemon, started if need be."""
     with locked(daemon.state / "start.lock"):
         address = running(daemon)
-        return address if address else _start(daemon)
+        if address:
+            return address
+        _await_departure(daemon)
+        return _start(daemon)
 
 
 def running(daemon: OwnDaemon) -> str:
@@ -82,6 +87,25 @@ def running(daemon: OwnDaemon) -> str:
     except BoardError:
         return ""  # another process has the number now, or it hangs
     return address
+
+
+def _await_departure(daemon: OwnDaemon) -> None:
+    """One that is leaving still answers its last calls; the folder is its own until then."""
+    deadline = time.monotonic() + LEAVE_S
+    while not _free(daemon.state / "daemon.lock") and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _free(lock: Path) -> bool:
+    """Whether no daemon holds the lock, which the system lifts when its process ends."""
+    try:
+        with lock.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
 
 
 def describe(address: str, timeout_s: float) -> BoardInfo:

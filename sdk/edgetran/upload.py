@@ -15,7 +15,7 @@ from edgetran_protos.generated.edgetran.v1.deployment_pb2 import (
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 
 from edgetran.channel import translated
-from edgetran.errors import BoardUnreachable
+from edgetran.errors import BoardUnreachable, BundleCorrupt
 from edgetran.progress import OnProgress, Progress
 
 STAGE = "upload"
@@ -71,6 +71,14 @@ class Upload:
         return {blob.digest: blob.offset for blob in found.missing}
 
     def _put(self, blob: Blob, offset: int, done: float) -> None:
+        try:
+            self._send(blob, offset, done)
+        except BundleCorrupt:
+            if not offset:
+                raise
+            self._send(blob, 0, done - offset)  # what lay there was bad, and is gone now
+
+    def _send(self, blob: Blob, offset: int, done: float) -> None:
         data = self._bundle.read(blob.digest)
         timeout_s = ASK_S + len(data) / SLOWEST_BYTES_S
         with translated(self._address):

@@ -87,6 +87,28 @@ def test_nobody_there(home: Path) -> None:
     assert f"edgetran-daemon --listen {address}" in caught.value.hint
 
 
+def test_a_refused_connection_is_said_in_a_few_words(home: Path) -> None:
+    address = free_address()
+    with pytest.raises(BoardUnreachable) as caught:
+        edgetran.connect(address)
+    assert str(caught.value) == f"cannot reach {address}: Connection refused"
+
+
+def test_a_daemon_that_is_leaving_is_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = daemon_for("nano", None)
+    daemon.state.mkdir(parents=True)
+    lock = daemon.state / "daemon.lock"
+    holder = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX)"
+    command = [sys.executable, "-c", holder + "; print(flush=True); time.sleep(0.7)", str(lock)]
+    monkeypatch.setattr(own_daemon, "_start", lambda daemon: str(own_daemon._free(lock)))
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as leaving:
+        assert leaving.stdout is not None
+        leaving.stdout.readline()
+        assert own_daemon.ensure(daemon) == "True"
+
+
 def test_somebody_there_who_is_silent(
     home: Path, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,15 @@ def test_texts_that_are_none(texts: Any) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("texts", "model"), [(["\udcff"], None), ([("a", "\ud800")], None), (["a"], "\udcff")]
+)
+def test_what_is_not_utf_8_is_said(texts: Any, model: str | None) -> None:
+    with pytest.raises(InputError) as caught:
+        convert.predict_request(texts, model)
+    assert "UTF-8" in caught.value.hint
+
+
 def test_what_the_board_does_not_know_is_none_not_zero() -> None:
     sample = convert.telemetry_sample(device_pb2.TelemetrySample(cpu_load=0.0))
     assert (sample.power_w, sample.cpu_load, sample.throttled) == (None, 0.0, None)

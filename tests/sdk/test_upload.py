@@ -60,6 +60,8 @@ class FlakyStore(services.DeploymentServiceServicer):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the link broke")
             taken += self._keep(digest, request.chunk)
         if self.refuse or hashlib.sha256(self.blobs[digest]).hexdigest() not in digest:
+            if not self.refuse:
+                del self.blobs[digest]
             error = BundleCorrupt(f"{digest} arrived broken", hint="send it again")
             context.set_trailing_metadata(to_trailers(error))
             context.abort(error.status, str(error))
@@ -140,6 +142,16 @@ def test_a_broken_link_is_resumed_where_it_stopped(
     board.upload(bundle)
     assert arrived(store, bundle)
     assert store.received == bundle.size_bytes  # nothing twice
+
+
+def test_bytes_that_rotted_on_the_board_are_sent_again(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    store.blobs[digest_of(GRAPH)] = b"\0" * 5000  # what a power cut left of an earlier transfer
+    events: list[Progress] = []
+    board.upload(bundle, events.append)
+    assert arrived(store, bundle)
+    assert events[-1].done == bundle.size_bytes
 
 
 def test_a_link_that_keeps_breaking_is_given_up(
