@@ -14,12 +14,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant
+from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant, UsageError
 
 CARD_SCHEMA = 1
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,6 +31,8 @@ MEDIA_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 MEDIA_CARD = "application/vnd.edgetran.bundle.v1+json"
 FILE_ANNOTATION = "org.cncf.model.filepath"
 CHUNK_BYTES = 1 << 20
+MODEL_NAME_LENGTH = 100
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what a model serves under
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,22 @@ def check_digest_name(digest: str) -> str:
     return hexes
 
 
+def check_model_name(name: str) -> str:
+    """The name, if a board can serve a model under it. Raises UsageError."""
+    if not MODEL_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be a model's name",
+            hint="letters, digits, '.', '_' and '-', at most 100, the first a letter or a digit",
+        )
+    return name
+
+
+def model_name(text: str) -> str:
+    """The nearest name that a board accepts."""
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:MODEL_NAME_LENGTH]
+    return kept or "model"
+
+
 def parse_oci_manifest(data: bytes) -> Tuple[Blob, ...]:
     """The blobs an OCI manifest names, its config first. Raises BundleError."""
     try:
@@ -176,7 +195,9 @@ def card_digest(blobs: Tuple[Blob, ...]) -> str:
     for blob in blobs:
         if blob.media_type == MEDIA_CARD:
             return blob.digest
-    raise BundleError("the manifest names no edgetran card", hint="pack it with `edgetran pack`")
+    raise BundleError(
+        "the manifest names no edgetran card", hint="it was not made by edgetran, or not for it"
+    )
 
 
 class Bundle:
@@ -197,9 +218,11 @@ class Bundle:
         try:
             index = json.loads(reader.read("index.json"))
             digest = str(index["manifests"][0]["digest"])
-        except (OSError, ValueError, KeyError, IndexError, tarfile.TarError) as exc:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, tarfile.TarError) as exc:
+            reason = f"no {exc.filename}" if isinstance(exc, FileNotFoundError) else str(exc)
             raise BundleError(
-                f"{path} is not a bundle: {exc}", hint="make one with `edgetran pack`"
+                f"{path} is not a bundle: {reason}",
+                hint="`edgetran deploy` leaves one in its run directory, as bundle.tar",
             ) from exc
         return Bundle(Path(path), digest, reader)
 
@@ -216,7 +239,9 @@ class Bundle:
         try:
             data = self._reader.read(f"blobs/sha256/{check_digest_name(digest)}")
         except (OSError, KeyError, tarfile.TarError) as exc:
-            raise BundleCorrupt(f"{self.path}: blob {digest} cannot be read: {exc}") from exc
+            raise BundleCorrupt(
+                f"{self.path}: blob {digest} cannot be read: {exc}", hint="pack or copy it again"
+            ) from exc
         found = digest_of(data)
         if found != digest:
             raise BundleCorrupt(
@@ -232,7 +257,7 @@ class _Reader:
     def read(self, name: str) -> bytes:
         if self._path.is_dir():
             return (self._path / name).read_bytes()
-        with tarfile.open(self._path) as tar:
+        with tarfile.open(self._path, "r:") as tar:  # plain: nothing in it is worth squeezing
             member = tar.extractfile(name)
             if member is None:
                 raise KeyError(name)
