@@ -7,7 +7,6 @@ Source: Hinton, Vinyals, Dean 2015.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from edgetran.progress import OnProgress, ignore
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import DataError, UsageError
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 
 from edgetran_host.models.text_model import TextModel
@@ -27,6 +27,7 @@ from edgetran_host.training.fine_tuning import label_loss
 from edgetran_host.training.loop import Loss, Run, train
 from edgetran_host.training.prediction import predict
 from edgetran_host.training.recipes import Recipe
+from edgetran_host.training.training_state import write_whole
 
 TEMPERATURE = 2.0
 TEACHER_WEIGHT = 0.8  # w
@@ -46,13 +47,18 @@ class Targets:
 
     def save(self, path: Path) -> None:
         """Whole or not at all."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(safetensors.numpy.save({"logits": np.ascontiguousarray(self.logits)}))
-        os.replace(partial, path)
+        write_whole(path, safetensors.numpy.save({"logits": np.ascontiguousarray(self.logits)}))
 
     @staticmethod
     def load(path: Path) -> Targets:
-        return Targets(safetensors.numpy.load(path.read_bytes())["logits"])
+        """Raises DataError when the file is not what `save` wrote."""
+        try:
+            return Targets(safetensors.numpy.load(path.read_bytes())["logits"])
+        except (SafetensorError, KeyError) as error:
+            raise DataError(
+                f"{path} holds no readable targets: {error}",
+                hint="remove the file, then run the same command again",
+            ) from error
 
 
 def teacher_targets(
@@ -76,7 +82,8 @@ def distil(
     if len(data) != len(targets):
         raise UsageError(f"{len(data)} rows, but targets for {len(targets)}")
     loss = teacher_loss(task, torch.from_numpy(targets.logits))
-    train(student, Run("distilling", data, recipe, loss, checkpoint, threads, on_progress))
+    run = Run("distilling", data, recipe, loss, checkpoint, threads, on_progress, targets.logits)
+    train(student, run)
 
 
 def teacher_loss(task: Task, taught: Tensor) -> Loss:

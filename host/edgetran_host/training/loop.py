@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from edgetran.progress import OnProgress, Progress
 from edgetran_protos.errors import DataError
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgetran_host.models.text_model import TextModel
@@ -32,6 +33,7 @@ CLIP_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 ADAM_EPS = 1e-6
 SAVE_PERIOD_S = 20.0
+STATE = "state.safetensors"
 LOSS_MEMORY = 0.95  # of the running mean that progress shows
 
 Loss = Callable[[Tensor, Batch], Tensor]  # logits (b, outputs), the batch -> mean loss
@@ -48,6 +50,7 @@ class Run:
     checkpoint: Path  # a folder of this run's own
     threads: int
     on_progress: OnProgress
+    taught: NDArray[np.float32] | None = None  # what a teacher said, where `loss` asks one
 
     @property
     def steps(self) -> int:
@@ -60,37 +63,48 @@ def train(model: TextModel, run: Run) -> None:
 
     Raises DataError when the loss stops being a number.
     """
+    if not len(run.data):
+        raise DataError(f"{run.stage}: there are no rows to learn from")
+    word = model.embedding.word.weight
+    word.requires_grad_(not run.recipe.freeze_embeddings)
+    try:
+        with compute_threads(run.threads), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.recipe.seed)
+            model.train()
+            _take_steps(model, run)
+    finally:
+        word.requires_grad_(True)
+        model.eval()
+
+
+def _take_steps(model: TextModel, run: Run) -> None:
+    """From where the checkpoint stands to the last step."""
     recipe, steps = run.recipe, run.steps
-    model.embedding.word.weight.requires_grad_(not recipe.freeze_embeddings)
     optimiser = _optimiser(model, recipe)
-    state = TrainingState(run.checkpoint / "state.safetensors", _fingerprint(model, run))
-    with compute_threads(run.threads), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        done = state.restore(model, optimiser)
-        model.train()
-        run.on_progress(Progress(run.stage, done, steps))
-        saved, shown = time.monotonic(), math.nan
-        for step, batch in enumerate(_batches(run, done), start=done):
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction)
-            loss = _step(model, optimiser, run.loss, batch)
-            if not math.isfinite(loss):
-                raise DataError(
-                    f"{run.stage}: the loss became {loss} at step {step + 1}",
-                    hint="a lower learning rate or another --random-seed may help",
-                )
-            shown = loss if math.isnan(shown) else LOSS_MEMORY * shown + (1 - LOSS_MEMORY) * loss
-            run.on_progress(Progress(run.stage, step + 1, steps, f"loss {shown:.3f}"))
-            if time.monotonic() - saved > SAVE_PERIOD_S and step + 1 < steps:
-                state.save(model, optimiser, step + 1)
-                saved = time.monotonic()
-    model.embedding.word.weight.requires_grad_(True)
-    model.eval()
+    state = TrainingState(run.checkpoint / STATE, _fingerprint(model, run))
+    done = state.restore(model, optimiser)
+    run.on_progress(Progress(run.stage, done, steps))
+    saved, shown = time.monotonic(), math.nan
+    for step, batch in enumerate(_batches(run, done), start=done):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction)
+        loss, gradient = _gradients(model, run.loss, batch)
+        if not (math.isfinite(loss) and math.isfinite(gradient)):
+            raise DataError(
+                f"{run.stage}: the loss became {loss}, its gradient {gradient}, at step {step + 1}",
+                hint="a lower learning rate or another --random-seed may help",
+            )
+        optimiser.step()
+        shown = loss if math.isnan(shown) else LOSS_MEMORY * shown + (1 - LOSS_MEMORY) * loss
+        run.on_progress(Progress(run.stage, step + 1, steps, f"loss {shown:.3f}"))
+        if time.monotonic() - saved > SAVE_PERIOD_S and step + 1 < steps:
+            state.save(model, optimiser, step + 1)
+            saved = time.monotonic()
 
 
 def forget(checkpoint: Path) -> None:
     """Drops a finished run's state, once its model is safe elsewhere."""
-    TrainingState(checkpoint / "state.safetensors", "").forget()
+    TrainingState(checkpoint / STATE, "").forget()
 
 
 def schedule(step: int, steps: int, warmup_fraction: float) -> float:
@@ -112,23 +126,27 @@ def _batches(run: Run, first: int) -> Iterator[Batch]:
             yield take(run.data, rows)
 
 
-def _step(model: TextModel, optimiser: torch.optim.AdamW, loss_of: Loss, batch: Batch) -> float:
+def _gradients(model: TextModel, loss_of: Loss, batch: Batch) -> tuple[float, float]:
+    """Fills the clipped gradients; the loss, and the gradient's norm before clipping."""
     with autocast():
         logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
     loss = loss_of(logits.float(), batch)
-    optimiser.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    optimiser.step()
-    return float(loss.detach())
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+    return float(loss.detach()), float(norm)
 
 
 def _optimiser(model: TextModel, recipe: Recipe) -> torch.optim.AdamW:
     """Matrices decay; biases and norms do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = {name for name, p in trained if p.ndim > 1 and not name.endswith("bias")}
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for name, p in trained if name in matrices],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [p for name, p in trained if name not in matrices], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, betas=ADAM_BETAS, eps=ADAM_EPS, fused=True
@@ -136,10 +154,13 @@ def _optimiser(model: TextModel, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def _fingerprint(model: TextModel, run: Run) -> str:
-    """Changes with the model, its first weights, the data or the recipe."""
+    """Changes with the model, its first weights, the data, the teacher or the recipe."""
     digest = hashlib.sha256(repr((run.stage, run.recipe, model.config, has_fast_bf16())).encode())
-    for array in (run.data.input_ids, run.data.labels):
+    data = run.data
+    arrays = [data.input_ids, data.attention_mask, data.token_type_ids, data.labels]
+    arrays += [] if run.taught is None else [run.taught]
+    weights = [tensor.detach().numpy() for tensor in model.state_dict().values()]
+    for array in (*arrays, *weights):
+        digest.update(repr((array.shape, str(array.dtype))).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    for tensor in model.state_dict().values():
-        digest.update(f"{float(tensor.double().sum())}".encode())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -33,26 +34,13 @@ class TrainingState:
                 tensors[f"adam/{key}/{names[parameter]}"] = moments[key].contiguous()
         tensors["generator"] = torch.get_rng_state()
         header = {"step": str(step), "fingerprint": self.fingerprint}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as file:
-                file.write(safetensors.torch.save(tensors, header))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(self.path, safetensors.torch.save(tensors, header))
 
     def restore(self, model: nn.Module, optimiser: torch.optim.AdamW) -> int:
-        """The step to go on from; 0 when there is nothing of this very run."""
-        if not self.path.exists():
+        """The step to go on from; 0 when there is nothing readable of this very run."""
+        header, tensors = self._read()
+        if not header:
             return 0
-        with safetensors.safe_open(self.path, framework="pt") as file:
-            header = file.metadata()
-            if header["fingerprint"] != self.fingerprint:
-                return 0
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not iterable)
         model.load_state_dict(_below(tensors, "model/"))
         moments = {key: _below(tensors, f"adam/{key}/") for key in MOMENTS}
         for name, parameter in model.named_parameters():
@@ -61,8 +49,34 @@ class TrainingState:
         torch.set_rng_state(tensors["generator"])
         return int(header["step"])
 
+    def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """Header and tensors; nothing when the file is absent, damaged or foreign."""
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                header = file.metadata() or {}
+                if header.get("fingerprint") != self.fingerprint:
+                    return {}, {}
+                names = file.keys()
+                return header, {name: file.get_tensor(name) for name in names}
+        except (FileNotFoundError, SafetensorError):
+            return {}, {}
+
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """The file is old or new, never half. One writer a folder: a killed one's rest is reused."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
