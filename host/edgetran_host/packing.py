@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,3 +75,13 @@ def pack(
     files = {item.path.name: (MEDIA_WEIGHTS, item.path.read_bytes()) for item in exported}
     files[TOKENIZER_FILE] = (MEDIA_WEIGHT_CONFIG, tokenizer_json)
     return write_bundle(path, card, files)
+
+
+def with_claims(bundle: Bundle, claims: Sequence[Claim], path: Path) -> Bundle:
+    """The same model with these promises on its card, written to `path`."""
+    files = {
+        blob.file: (blob.media_type, bundle.read(blob.digest))
+        for blob in bundle.blobs
+        if blob.media_type in (MEDIA_WEIGHTS, MEDIA_WEIGHT_CONFIG)
+    }
+    return write_bundle(path, dataclasses.replace(bundle.card, claims=list(claims)), files)

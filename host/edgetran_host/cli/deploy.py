@@ -107,7 +107,7 @@ def deploy(
 
 def _deploy_job(config, run_path: Path | None, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
     from edgetran_host.cli.progress import progress
-    from edgetran_host.cli.show import show_result
+    from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import run_job
 
     with progress(as_json=as_json) as on_progress:

@@ -41,11 +41,11 @@ def progress(*, as_json: bool = False) -> Iterator[OnProgress]:
 def _bars(console: Console) -> Iterator[OnProgress]:
     columns = (
         TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=16),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[detail]}"),
     )
     with Bars(*columns, console=console) as bars:

@@ -46,7 +46,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
 @json_option
 def show(run: str | None, folder: Path, as_json: bool) -> None:
     """The final table of RUN (a name or a directory; default: the newest)."""
-    from edgetran_host.cli.show import show_result
+    from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import finished_result
 
     show_result(finished_result(run, folder), as_json=as_json)

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from typing import Any
 
-from edgetran.progress import Progress
+from edgetran.progress import OnProgress, Progress
 from edgetran.results import Measurement
-from edgetran_protos.bundle import Bundle
+from edgetran_protos.bundle import Bundle, Claim
+from edgetran_protos.errors import BudgetError
 
 from edgetran_host.job.baselines import Baseline, baselines
 from edgetran_host.job.build import build, rows_of
 from edgetran_host.job.child import Child, Nursery
+from edgetran_host.job.claims import claims
+from edgetran_host.job.config import Budget
 from edgetran_host.job.searching import Reference, Search, cost_on_board
-from edgetran_host.job.teacher import describe_data, fine_tuned_seed, targets
+from edgetran_host.job.teacher import check_same_rows, describe_data, fine_tuned_seed, targets
+from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
+from edgetran_host.packing import with_claims
+from edgetran_host.search.objective import Cost, describe_excess, within
 from edgetran_host.search.seeded_space import Design, keep_layers
 
 CHOSEN = "chosen"
 ANSWERED_ROWS = 3
+RESULT_SCHEMA = 1
 
 
 def deploy_job(work: Workbench) -> dict[str, Any]:
     """Runs or continues the job; returns what `result.json` holds."""
     data = work.run.once("data", lambda: describe_data(work))
+    check_same_rows(work, data)
     teacher, tokenizer_json = fine_tuned_seed(work)
     nursery = Nursery(work, teacher, tokenizer_json)
     plain = baselines(work, nursery, tokenizer_json)
@@ -33,8 +40,10 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
     chosen = _finish(work, nursery, tokenizer_json, Design(**found["best"]["design"]))
     rows = [*plain, chosen]
     measured = _measure(work, rows)
-    _deploy(work, chosen)
+    _check_limits(chosen, measured[CHOSEN]["target"], Budget(**found["budget"]))
+    _deploy(work, chosen, claims(chosen.found["scores"], measured[CHOSEN]["target"]))
     result = {
+        "schema": RESULT_SCHEMA,
         "config": work.config.to_json(),
         "run": str(work.run.path),
         "data": data,
@@ -65,6 +74,7 @@ def _search(
         return {
             "best": dataclasses.asdict(best),
             "reference": dataclasses.asdict(reference),
+            "budget": dataclasses.asdict(searching.budget),
             "model": str(searching.model_folder(best.design).relative_to(work.run.path)),
             "trials": searching.history(),
         }
@@ -90,7 +100,7 @@ def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: De
             "final training",
         )
         save_model(model, folder / "model", trimmed)
-        built = build(work, model, trimmed, CHOSEN, (design.precision,), folder)
+        built = build(work, model, trimmed, work.served_name, (design.precision,), folder)
         row = rows_of(work, model, trimmed, built)[0]
         return {**row, "design": dataclasses.asdict(design), "label": design.label()}
 
@@ -113,21 +123,26 @@ def _measure(work: Workbench, rows: list[Baseline]) -> dict[str, dict[str, Any]]
         if work.config.target != "local":
             boards["reference"] = work.reference
         for name, board in boards.items():
-            for row in rows:
-                board.upload(row.bundle)
-            records = board.measure(
-                [(row.bundle, row.variant) for row in rows],
-                on_progress=lambda event, name=name: work.on_progress(  # type: ignore[misc]
-                    dataclasses.replace(event, stage=f"measuring ({name})")
-                ),
-            )
+            with visiting(board, [row.bundle for row in rows]):
+                records = board.measure(
+                    [(row.bundle.digest, row.variant) for row in rows],
+                    on_progress=_as_one_stage(work, f"measuring ({name})"),
+                )
             for row, record in zip(rows, records):
                 found[row.key][name] = _record(record)
-            for row in rows:
-                board.discard(row.bundle.digest)
         return found
 
     return work.run.once("measurements", measure)
+
+
+def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
+    """Loading and warming up are shown as the beginning of the measurement they lead to."""
+
+    def listen(event: Progress) -> None:
+        done = event.done if event.stage == "measure" else 0
+        work.on_progress(Progress(stage, done, event.total, event.stage))
+
+    return listen
 
 
 def _record(record: Measurement) -> dict[str, Any]:
@@ -137,22 +152,41 @@ def _record(record: Measurement) -> dict[str, Any]:
     return raw
 
 
-def _deploy(work: Workbench, chosen: Baseline) -> None:
-    name = work.config.model or work.task.name
-    deployed = {d.model: d for d in work.board.deployments()}
-    if name in deployed and deployed[name].bundle_digest == chosen.bundle.digest:
-        return
-    work.board.deploy(
-        chosen.bundle, model=name, variant=chosen.variant, on_progress=work.on_progress
+def _check_limits(chosen: Baseline, record: dict[str, Any], budget: Budget) -> None:
+    """Raises BudgetError when the trained winner, measured again, breaks a limit."""
+    energy, power = record["energy_j"], record["peak_power_w"]
+    cost = Cost(
+        latency_s=record["latency_p50_s"]["value"],
+        energy_j=energy["value"] if energy else None,
+        peak_power_w=power["value"] if power else None,
+        size_bytes=float(chosen.found["artefact_bytes"]),
+        modelled=record["modelled"],
     )
-    shutil.copyfile(chosen.bundle.path, work.run.path / "bundle.tar")
+    if not within(cost, budget):
+        raise BudgetError(
+            f"measured again, {chosen.title} breaks a limit: {describe_excess(cost, budget)}",
+            hint="nothing was deployed; loosen that limit, or search again with another --run",
+        )
+
+
+def _deploy(work: Workbench, chosen: Baseline, promised: list[Claim]) -> None:
+    """Puts the winner on the board, with what it promises on its card."""
+    bundle = with_claims(chosen.bundle, promised, work.run.path / "bundle.tar")
+    deployed = {entry.model: entry.bundle_digest for entry in work.board.deployments()}
+    if deployed.get(work.served_name) != bundle.digest:
+        work.board.deploy(
+            bundle,
+            model=work.served_name,
+            variant=chosen.variant,
+            on_progress=work.on_progress,
+        )
 
 
 def _answers(work: Workbench) -> list[dict[str, Any]]:
     """A few sentences nobody trained on, asked of the board."""
     rows = work.split.dev[:: max(1, len(work.split.dev) // ANSWERED_ROWS)][:ANSWERED_ROWS]
     texts = [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
-    predictions = work.board.predict(texts, model=work.config.model or work.task.name)
+    predictions = work.board.predict(texts, model=work.served_name)
     work.on_progress(Progress("answers", len(rows), len(rows)))
     return [
         {

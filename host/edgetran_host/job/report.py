@@ -6,8 +6,10 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from edgetran_host.job.figures import columns, percent, sections
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 
 STYLE = """
@@ -15,7 +17,8 @@ body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24}
 body{max-width:1000px;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;width:100%;margin:1em 0}
 td,th{border-bottom:1px solid #d8dee4;padding:.4em .6em;text-align:right}
-td:first-child,th:first-child{text-align:left}tr.chosen{font-weight:600;background:#eef6ee}
+td:first-child,th:first-child{text-align:left}.section th{padding-top:1.2em;font-style:italic}
+td:last-child,th:last-child{font-weight:600;background:#eef6ee}
 .note{color:#57606a}img{max-width:100%}.emulated{background:#fff3cd;padding:.5em 1em}
 """
 
@@ -45,45 +48,26 @@ def _boards(result: dict[str, Any]) -> str:
     if target["emulated"]:
         text += (
             '<p class="emulated">The board was emulated: its times, energy and power (marked ~) '
-            "are modelled, not measured. Columns without ~ were measured on this machine.</p>"
+            "are modelled, not measured. Figures without ~ were measured on this machine.</p>"
         )
     return text
 
 
 def _table(result: dict[str, Any]) -> str:
-    from edgetran_host.cli.show import figure, latency, percent, ratio
-
-    head = [
-        "model",
-        result["data"]["metric"] + " (95 %)",
-        "weights",
-        "MB",
-        "p50 / p99 ms",
-        "mJ",
-        "peak W",
-        "this machine p50 / p99 ms",
-    ]
-    base = result["rows"][0]
-    lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
-    for row in result["rows"]:
-        record = row["measured"]["target"]
-        local = row["measured"].get("reference", record)
-        size = f"{row['artefact_bytes'] / 1e6:.1f} ({ratio(base, row, 'artefact_bytes')})"
-        cells = [
-            row["title"],
-            percent(row["scores"]),
-            f"{row['parameters'] / 1e6:.1f} M",
-            size,
-            latency(record),
-            figure(record, "energy_j", 1e3),
-            figure(record, "peak_power_w", 1.0),
-            latency(local),
-        ]
-        css = ' class="chosen"' if row["key"] == "chosen" else ""
-        lines.append(f"<tr{css}>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
+    """A column a model, a line a figure; the chosen model is the last column."""
+    lines = ["<table>", _line("th", "", columns(result))]
+    for section in sections(result):
+        lines.append(_line("th", section.title, [""] * len(columns(result)), "section"))
+        lines += [_line("td", label, cells) for label, cells in section.lines]
+    lines.append("</table>")
     floor = percent(result["data"]["floor"])
-    lines.append(f'</table><p class="note">Bag-of-words floor on the same rows: {floor}</p>')
+    lines.append(f'<p class="note">Bag-of-words floor on the same rows: {floor}</p>')
     return "".join(lines)
+
+
+def _line(tag: str, label: str, cells: Sequence[str], css: str = "") -> str:
+    found = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+    return f'<tr class="{css}"><{tag}>{html.escape(label)}</{tag}>{found}</tr>'
 
 
 def _search_plot(result: dict[str, Any]) -> str:

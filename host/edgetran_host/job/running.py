@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import edgetran
+import psutil
 from edgetran.progress import OnProgress, ignore
+from edgetran_protos.bundle import check_model_name
 from edgetran_protos.errors import UsageError
 
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 
 RUNS = Path("runs")
+LOAD_SAMPLE_S = 0.3  # long enough to see a busy neighbour, short enough not to be noticed
 
 
 def run_job(
@@ -28,11 +30,15 @@ def run_job(
     from edgetran_host.job.deploying import deploy_job
     from edgetran_host.job.report import write_report
     from edgetran_host.job.workbench import Workbench
+    from edgetran_host.models.seeds import load_seed
     from edgetran_host.tasks import load_task
     from edgetran_host.training.recipes import effort
 
-    # Before anything is made: the target must exist and the data must load.
-    load_task(config.data, limit=config.train_rows or effort(config.effort).train_rows)
+    # Before anything is made: the request must be possible.
+    if config.model:
+        check_model_name(config.model)
+    rows = config.train_rows or effort(config.effort).train_rows
+    task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
     count = threads or free_cores()
     with (
         edgetran.connect(config.target, threads=count) as board,
@@ -40,7 +46,7 @@ def run_job(
     ):
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
-            work = Workbench(config, run, board, reference, count, on_progress)
+            work = Workbench(config, task, seed, run, board, reference, count, on_progress)
             result = deploy_job(work)
             write_report(run, result)
     return result
@@ -54,10 +60,11 @@ def run_name(config: JobConfig) -> str:
 
 
 def free_cores() -> int:
-    """Cores nobody uses now, at least one: two threads on busy cores collapse tenfold."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    busy = os.getloadavg()[0]
-    return max(1, round((cores or 1) - busy))
+    """Cores that are idle now, at least one: two threads on busy cores collapse tenfold."""
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    cores = cores or psutil.cpu_count() or 1
+    busy = psutil.cpu_percent(interval=LOAD_SAMPLE_S) / 100
+    return max(1, round(cores * (1 - busy)))
 
 
 def find_runs(folder: Path) -> list[dict[str, Any]]:

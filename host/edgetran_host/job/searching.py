@@ -6,7 +6,6 @@ the board is told at once and its training is saved.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ from edgetran_protos.errors import BoardError, BudgetError
 
 from edgetran_host.job.build import artefact_bytes, build, score_graph
 from edgetran_host.job.child import Nursery
+from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import save_model
 from edgetran_host.search.objective import (
     Cost,
+    describe_excess,
     excess,
     objective,
     with_defaults,
@@ -48,16 +49,13 @@ class Reference:
 
 def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
     """Ships the bundle to the target, measures it there, and takes it off again."""
-    work.board.upload(bundle)
-    try:
+    with visiting(work.board, [bundle]):
         record = work.board.measure(
             [(bundle, variant)],
             blocks=MEASURE_BLOCKS,
             runs=MEASURE_RUNS,
             min_block_s=MEASURE_BLOCK_S,
         )[0]
-    finally:
-        work.board.discard(bundle.digest)
     return to_cost(record, artefact_bytes(bundle, variant))
 
 
@@ -87,7 +85,7 @@ class Search:
         self._targets = targets
         self._reference = reference
         self._folder = work.run.folder("search")
-        self._budget = with_defaults(work.config.budget, reference.cost)
+        self.budget = with_defaults(work.config.budget, reference.cost)
         self._study = SeededStudy(
             nursery.space(),
             self._folder / "study.db",
@@ -125,8 +123,8 @@ class Search:
         )
         variant = built.exported[0].variant.name
         cost = cost_on_board(self._work, built.bundle, variant)
-        over = excess(cost, self._budget)
-        if not within(cost, self._budget):
+        over = excess(cost, self.budget)
+        if not within(cost, self.budget):
             value = -INFEASIBLE_PENALTY - sum(part for part in over if part > 0)
             self._study.update(number, Trial(design, cost, None, value, False), over)
             shutil.rmtree(folder)
@@ -167,7 +165,8 @@ class Search:
         self._work.on_progress(Progress("search", done, total, detail))
 
     def _why_none(self) -> str:
-        limits = {k: v for k, v in asdict(self._budget).items() if v is not None}
         closest = max(self._study.trials(), key=lambda trial: trial.value, default=None)
-        near = f"; the closest needs {json.dumps(asdict(closest.cost))}" if closest else ""
-        return f"no design keeps the limits {json.dumps(limits)}{near}"
+        if closest is None:
+            return "the search tried no design"
+        near = describe_excess(closest.cost, self.budget)
+        return f"no design keeps the limits; the closest, {closest.design.label()}, has {near}"

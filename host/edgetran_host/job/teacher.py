@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgetran_protos.errors import UsageError
+
 from edgetran_host.job.build import scores_to_json
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
@@ -25,9 +27,19 @@ def describe_data(work: Workbench) -> dict[str, Any]:
             "valid": len(work.split.valid),
             "dev": len(work.split.dev),
         },
+        "digest": work.rows_digest(),
         "sequence_length": work.sequence_length,
         "floor": scores_to_json(floor_score(work.task)),
     }
+
+
+def check_same_rows(work: Workbench, data: dict[str, Any]) -> None:
+    """Raises UsageError when the task's rows are not those that the run began with."""
+    if data["digest"] != work.rows_digest():
+        raise UsageError(
+            f"the rows of {work.config.data} changed since the run in {work.run.path} began",
+            hint="give another --run for the new rows, or put the old ones back",
+        )
 
 
 def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:

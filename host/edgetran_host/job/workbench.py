@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 from dataclasses import dataclass
 from functools import cached_property
 
 from edgetran import Board
 from edgetran.progress import OnProgress
+from edgetran_protos.bundle import canonical_json, model_name
 
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
-from edgetran_host.models.seeds import Seed, load_seed
-from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode, load_task
+from edgetran_host.models.seeds import Seed
+from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode
 from edgetran_host.training.recipes import Effort, effort
 
 VALIDATION_SHARE = 0.1  # of the training rows, held out to choose designs on
@@ -33,6 +35,8 @@ class Split:
 @dataclass
 class Workbench:
     config: JobConfig
+    task: Task
+    seed: Seed
     run: RunDirectory
     board: Board  # the target
     reference: Board  # this machine, measured for real
@@ -44,25 +48,26 @@ class Workbench:
         return effort(self.config.effort)
 
     @cached_property
-    def task(self) -> Task:
-        rows = self.config.train_rows or self.effort.train_rows
-        return load_task(self.config.data, limit=rows)
-
-    @cached_property
     def split(self) -> Split:
         rows = list(self.task.train)
         random.Random(self.config.random_seed).shuffle(rows)
         held = min(MAX_VALIDATION_ROWS, max(1, round(len(rows) * VALIDATION_SHARE)))
         return Split(train=tuple(rows[held:]), valid=tuple(rows[:held]), dev=self.task.dev)
 
+    def rows_digest(self) -> str:
+        """Changes when any row of the task does."""
+        rows = [[row.text, row.text_pair, row.label] for row in (*self.task.train, *self.task.dev)]
+        return "sha256:" + hashlib.sha256(canonical_json(rows)).hexdigest()
+
     @cached_property
     def valid_task(self) -> Task:
         """The task as scored on the held-out rows."""
         return dataclasses.replace(self.task, dev=self.split.valid)
 
-    @cached_property
-    def seed(self) -> Seed:
-        return load_seed(self.config.seed)
+    @property
+    def served_name(self) -> str:
+        """What the board calls the model: the user's name for it, else the task's."""
+        return self.config.model or model_name(self.task.name)
 
     @cached_property
     def outputs(self) -> int:

@@ -63,6 +63,21 @@ def within(cost: Cost, budget: Budget) -> bool:
     return all(part <= 0 for part in excess(cost, budget))
 
 
+def describe_excess(cost: Cost, budget: Budget) -> str:
+    """The limits that are broken, in words: "latency 51.2 ms, at most 40.0 ms"."""
+    pairs = (
+        ("latency", cost.latency_s, budget.max_latency_s, 1e3, "ms"),
+        ("energy", cost.energy_j, budget.max_energy_j, 1e3, "mJ"),
+        ("size", cost.size_bytes, budget.max_size_bytes, 1e-6, "MB"),
+        ("peak power", cost.peak_power_w, budget.max_power_w, 1.0, "W"),
+    )
+    return ", ".join(
+        f"{name} {value * factor:.3g} {unit}, at most {limit * factor:.3g} {unit}"
+        for name, value, limit, factor, unit in pairs
+        if value and limit and value > limit
+    )
+
+
 def objective(score: float, seed_score: float, cost: Cost, seed: Cost) -> float:
     """J of the module docstring; higher is better, the seed itself has 0."""
     value = (score - seed_score) / SCORE_POINT

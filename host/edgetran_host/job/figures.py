@@ -1,0 +1,112 @@
+"""The final table of a run as text: a column a model, sections by what a figure says.
+
+The terminal and the report print the same cells. A `~` marks a modelled figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MODELLED = "~"
+NO_SENSOR = "no sensor"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines of one subject; each has a label and a cell a model."""
+
+    title: str
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def columns(result: dict[str, Any]) -> list[str]:
+    """The models, baseline first."""
+    return [row["title"] for row in result["rows"]]
+
+
+def sections(result: dict[str, Any]) -> list[Section]:
+    found = [_quality(result), _size(result), _board(result, "target")]
+    if "reference" in result["rows"][0]["measured"]:
+        found.append(_board(result, "reference"))
+    return found
+
+
+def any_modelled(result: dict[str, Any]) -> bool:
+    return any(record["modelled"] for row in result["rows"] for record in row["measured"].values())
+
+
+def percent(scores: dict[str, Any]) -> str:
+    """The score with its interval, in percent."""
+    return f"{100 * scores['value']:.2f} {interval(scores)}"
+
+
+def interval(scores: dict[str, Any]) -> str:
+    return f"[{100 * scores['low']:.1f}, {100 * scores['high']:.1f}]"
+
+
+def _quality(result: dict[str, Any]) -> Section:
+    data, rows = result["data"], result["rows"]
+    gained = [100 * (row["scores"]["value"] - row["trained_scores"]["value"]) for row in rows]
+    return Section(
+        f"{data['metric'].replace('_', ' and ')}, % of {data['rows']['dev']} dev rows",
+        (
+            ("score", tuple(f"{100 * row['scores']['value']:.2f}" for row in rows)),
+            ("95 % interval", tuple(interval(row["scores"]) for row in rows)),
+            ("changed by export", tuple(f"{points:+.2f}" for points in gained)),
+            ("largest logit error", tuple(f"{row['max_abs_error']:.2g}" for row in rows)),
+        ),
+    )
+
+
+def _size(result: dict[str, Any]) -> Section:
+    rows = result["rows"]
+    sizes = [row["artefact_bytes"] for row in rows]
+    return Section(
+        "size",
+        (
+            ("weights, M", tuple(f"{row['parameters'] / 1e6:.1f}" for row in rows)),
+            ("graph and tokenizer, MB", tuple(f"{size / 1e6:.1f}" for size in sizes)),
+            ("smaller", _ratios(sizes)),
+        ),
+    )
+
+
+def _board(result: dict[str, Any], name: str) -> Section:
+    board = result["boards"][name]
+    records = [row["measured"][name] for row in result["rows"]]
+
+    def cells(write: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
+        return tuple(write(record) for record in records)
+
+    lines = [
+        ("latency p50, ms", cells(lambda record: figure(record, "latency_p50_s", 1e3))),
+        ("latency p99, ms", cells(lambda record: figure(record, "latency_p99_s", 1e3))),
+        ("faster", _ratios([record["latency_p50_s"]["value"] for record in records])),
+    ]
+    if name == "target" or records[0]["energy_j"]:
+        lines += [
+            ("energy, mJ", cells(lambda record: figure(record, "energy_j", 1e3))),
+            ("peak power, W", cells(lambda record: figure(record, "peak_power_w", 1.0))),
+        ]
+    if any(record["verdict"] in ("suspect", "invalid") for record in records):
+        lines.append(("verdict", cells(lambda record: str(record["verdict"]))))
+    return Section(_board_title(board, records[0]), tuple(lines))
+
+
+def _board_title(board: dict[str, Any], record: dict[str, Any]) -> str:
+    how = "EMULATED, modelled" if record["modelled"] else f"measured, {record['threads']} threads"
+    return f"{board['title']} ({board['unit']}): {how}"
+
+
+def figure(record: dict[str, Any], name: str, factor: float) -> str:
+    if record[name] is None:
+        return NO_SENSOR
+    value = record[name]["value"] * factor
+    digits = 1 if value >= 100 else 2
+    return (MODELLED if record["modelled"] else "") + f"{value:.{digits}f}"
+
+
+def _ratios(values: list[float]) -> tuple[str, ...]:
+    return tuple(f"{values[0] / value:.2f}x" for value in values)
