@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgetran_protos.errors import DataError
 
-from edgetran_host.tasks.tables import Table
+from edgetran_host.tasks.tables import Table, column_names
 from edgetran_host.tasks.task import Row
 
 PAIRS = (  # both present: a task on pairs
@@ -21,7 +22,9 @@ PAIRS = (  # both present: a task on pairs
 )
 SINGLES = ("sentence", "text", "utterance", "review", "content", "query")
 LABELS = ("label", "score", "gold_label", "Quality", "is_duplicate", "intent", "category", "target")
-MAX_DISTINCT = 64  # whole numbers with more distinct values are quantities, not classes
+MAX_DISTINCT = 64  # whole numbers with more distinct values are quantities, not classes,
+ROWS_A_CLASS = 10  # unless they count 0, 1, 2, ... without a gap and come this often each
+MAX_RARE = 10  # labels that may have fewer than two rows each before the column looks wrong
 
 
 @dataclass(frozen=True)
@@ -31,67 +34,128 @@ class Layout:
     label: str
     numeric: bool  # labels are quantities: regression
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.text, *([self.pair] if self.pair else []), self.label)
+
 
 def layout_of(table: Table, like: Layout | None = None) -> Layout:
     """The table's columns; `like` is the train split's layout, which dev must share."""
     if like is not None:
-        wanted = [like.text, like.label, *([like.pair] if like.pair else [])]
-        missing = [name for name in wanted if name not in table.columns]
+        missing = [name for name in like.names if name not in table.columns]
         if missing:
             raise DataError(
                 f"{table.path} lacks the column {', '.join(missing)} that train has",
-                hint=f"its columns are {', '.join(table.columns)}",
+                hint=f"its columns are {column_names(table.columns)}",
             )
+        _check_text(table, like)
         return like
     label = next((name for name in LABELS if name in table.columns), None)
     pair = next((both for both in PAIRS if set(both) <= set(table.columns)), None)
-    single = next((name for name in SINGLES if name in table.columns), None)
-    if label is None or (pair is None and single is None):
-        lacking = "text" if label is not None else "label"
-        names = SINGLES if label is not None else LABELS
+    texts = pair or next(((name, None) for name in SINGLES if name in table.columns), None)
+    if label is None or texts is None:
+        lacking, names = ("label", LABELS) if label is None else ("text", SINGLES)
         raise DataError(
-            f"{table.path} has no {lacking} column; its columns are {', '.join(table.columns)}",
+            f"{table.path} has no {lacking} column; its columns are {column_names(table.columns)}",
             hint=f"name one {' or '.join(names[:3])}",
         )
-    numeric = _quantities(table, label)
-    if pair is not None:
-        return Layout(pair[0], pair[1], label, numeric)
-    assert single is not None
-    return Layout(single, None, label, numeric)
+    layout = Layout(texts[0], texts[1], label, _quantities(table, label))
+    _check_text(table, layout)
+    _check_labels(table, layout)
+    return layout
 
 
 def rows_of(table: Table, layout: Layout) -> tuple[Row, ...]:
-    at = {name: table.columns.index(name) for name in table.columns}
+    at = {name: table.columns.index(name) for name in layout.names}
     rows = []
     for line, cells in zip(table.lines, table.rows):
-        text = cells[at[layout.text]].strip()
-        pair = cells[at[layout.pair]].strip() if layout.pair else None
-        label = cells[at[layout.label]].strip()
-        if not text or pair == "" or not label:
-            name = layout.text if not text else layout.label if not label else layout.pair
-            raise DataError(f"{table.path}, line {line}: {name} is empty", hint="remove the line")
-        rows.append(Row(text, pair, _number(table, line, label) if layout.numeric else label))
+        found = {name: cells[at[name]].strip() for name in layout.names}
+        empty = [name for name, cell in found.items() if not cell]
+        if empty:
+            raise DataError(
+                f"{table.path}, line {line}: {empty[0]} is empty", hint="fill it or remove the row"
+            )
+        label = found[layout.label]
+        rows.append(
+            Row(
+                found[layout.text],
+                found[layout.pair] if layout.pair else None,
+                _number(table, line, label) if layout.numeric else label,
+            )
+        )
     return tuple(rows)
 
 
+def _check_text(table: Table, layout: Layout) -> None:
+    for name in layout.names:
+        if name in table.structured:
+            raise DataError(
+                f"{table.path}: {name} holds lists or objects, not text",
+                hint="give each row one text (or two) and one label",
+            )
+
+
+def _check_labels(table: Table, layout: Layout) -> None:
+    """Raises DataError when the labels are rather names, texts or row numbers."""
+    labels = _cells(table, layout.label)
+    distinct = set(labels)
+    rare = len(distinct) > MAX_RARE and len(distinct) * 2 > len(labels)
+    if _count_up(labels) if layout.numeric else rare:
+        raise DataError(
+            f"{table.path}: {layout.label} has {len(distinct)} different labels "
+            f"in {len(labels)} rows",
+            hint=f"is it the right column? There are {column_names(table.columns)}; "
+            f"the first found of {', '.join(LABELS)} is the label",
+        )
+
+
+def _cells(table: Table, name: str) -> list[str]:
+    at = table.columns.index(name)
+    return [cell for row in table.rows if (cell := row[at].strip())]
+
+
+def _count_up(labels: Sequence[str]) -> bool:
+    """Whether every row has the next whole number: an index, not a quantity."""
+    numbers = {number for label in labels if (number := _read(label)) is not None}
+    return (
+        len(labels) == len(numbers) > MAX_DISTINCT
+        and all(number.is_integer() for number in numbers)
+        and max(numbers) - min(numbers) == len(numbers) - 1
+    )
+
+
 def _quantities(table: Table, label: str) -> bool:
-    """Numbers with fractions that are not whole, or very many whole ones."""
-    at = table.columns.index(label)
-    cells = [row[at].strip() for row in table.rows]
-    try:
-        numbers = {float(cell) for cell in cells if cell}
-    except ValueError:
+    """Numbers with fractions that are not whole, or too many whole ones to be classes.
+
+    Half of the labels decide, so that a stray word is an error with its line, not a
+    reason to take every other number for a class.
+    """
+    cells = _cells(table, label)
+    numbers = [number for cell in cells if (number := _read(cell)) is not None]
+    if label in table.classes or len(numbers) * 2 <= len(cells):
         return False
-    if not all(map(math.isfinite, numbers)):
-        return False
-    return any(not n.is_integer() for n in numbers) or len(numbers) > MAX_DISTINCT
+    distinct = set(numbers)
+    if not all(number.is_integer() for number in distinct):  # NaN and infinity are not
+        return True
+    lowest, highest = min(distinct), max(distinct)
+    numbered = lowest in (0, 1) and highest - lowest == len(distinct) - 1
+    often = len(numbers) >= ROWS_A_CLASS * len(distinct)
+    return len(distinct) > MAX_DISTINCT and not (numbered and often)
 
 
 def _number(table: Table, line: int, label: str) -> float:
-    try:
-        value = float(label)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{table.path}, line {line}: {label!r} is no number, as train's labels are")
+    value = _read(label)
+    if value is None or not math.isfinite(value):
+        raise DataError(
+            f"{table.path}, line {line}: the label {label[:40]!r} is no number, as others are",
+            hint="correct or remove the row; if the labels are classes, name them by words",
+        )
     return value
+
+
+def _read(cell: str) -> float | None:
+    """The number a cell holds, if any, NaN and infinity included; Python's 1_000 is none."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None

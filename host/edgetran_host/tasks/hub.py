@@ -7,43 +7,67 @@ from typing import Any
 
 from edgetran_protos.errors import DataError
 
-from edgetran_host.tasks.tables import Table
+from edgetran_host.tasks.tables import Table, cell, is_structured
 
 DEV_SPLITS = ("validation", "dev", "test", "validation_matched")
 
 
-def hub_splits(name: str) -> tuple[Table, Table]:
+def task_name(source: str) -> tuple[str, str]:
+    """What to call `NAME` or `NAME:CONFIGURATION`, and the part that names the data."""
+    path, _, configuration = source.partition(":")
+    if Path(path).expanduser().is_dir():
+        path = Path(path).expanduser().resolve().name
+    known = configuration or path.rpartition("/")[2]
+    return "-".join([*path.split("/"), *([configuration] if configuration else [])]), known
+
+
+def hub_splits(source: str) -> tuple[Table, Table]:
     """Train and dev of `NAME` or `NAME:CONFIGURATION`. Raises DataError."""
     import datasets
 
-    path, _, configuration = name.partition(":")
+    path, _, configuration = source.partition(":")
+    if not path:
+        raise DataError("hf: names no data set", hint="give hf:NAME, or hf: and a local folder")
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(path, configuration or None)
+        found = datasets.load_dataset(str(Path(path).expanduser()), configuration or None)
     except Exception as exc:  # its loaders share no base class
         raise DataError(
-            f"hf:{name} cannot be loaded: {_first_line(exc)}",
+            f"hf:{source} cannot be loaded: {_first_line(exc)}",
             hint="check name and network, or give a local folder",
         ) from exc
     dev = next((split for split in DEV_SPLITS if split in found), None)
     if "train" not in found or dev is None:
-        raise DataError(f"hf:{name} has the splits {', '.join(found)}; train and validation needed")
-    return _table(name, found["train"]), _table(name, found[dev])
+        raise DataError(
+            f"hf:{source} has the splits {', '.join(found)}; train and validation are needed",
+            hint="a local folder needs a train and a validation file",
+        )
+    return _table(source, found["train"]), _table(source, found[dev])
 
 
-def _table(name: str, split: Any) -> Table:
+def _table(source: str, split: Any) -> Table:
     """Class labels become their words, everything else its text."""
     columns = tuple(split.column_names)
-    words = {c: getattr(split.features[c], "names", None) for c in columns}
+    declared = {c: getattr(split.features[c], "names", None) for c in columns}
+    classes = {c: tuple(map(str, names)) for c, names in declared.items() if names}
+    rows, structured = [], set[str]()
+    for row in split:
+        structured |= {c for c in columns if is_structured(row[c])}
+        rows.append(tuple(_text(row[c], classes.get(c, ())) for c in columns))
+    return Table(
+        Path(f"hf:{source}"),
+        columns,
+        tuple(rows),
+        tuple(range(1, len(rows) + 1)),
+        frozenset(structured),
+        classes,
+    )
 
-    def cell(column: str, value: object) -> str:
-        names = words[column]
-        if names and isinstance(value, int) and 0 <= value < len(names):
-            return str(names[value])
-        return "" if value is None else str(value)
 
-    rows = tuple(tuple(cell(c, row[c]) for c in columns) for row in split)
-    return Table(Path(f"hf:{name}"), columns, rows, tuple(range(1, len(rows) + 1)))
+def _text(value: object, words: tuple[str, ...]) -> str:
+    if words and isinstance(value, int) and 0 <= value < len(words):
+        return words[value]
+    return cell(value)
 
 
 def _first_line(exc: Exception) -> str:

@@ -1,20 +1,22 @@
 """Finds a task by name: the shipped one, a folder or file of rows, a data set on the hub.
 
-intents                  ships with edgetran, see tasks/intents/README.md
+intents                  ships with edgetran
 path/to/folder           train.* and dev.* as .tsv (GLUE's layout), .csv, .jsonl or .json
-path/to/rows.csv         one file; every tenth row is held out as dev
+path/to/rows.csv         one file; one row in ten, drawn at random, is held out as dev
 hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgetran_protos.errors import DataError
 
-from edgetran_host.tasks.columns import layout_of, rows_of
+from edgetran_host.tasks.columns import Layout, layout_of, rows_of
 from edgetran_host.tasks.scoring import metric_of
 from edgetran_host.tasks.tables import SUFFIXES, Table, read_table
 from edgetran_host.tasks.task import CLASSIFICATION, REGRESSION, Row, Task, check, label_order
@@ -25,50 +27,45 @@ TRAIN_NAMES = ("train",)
 DEV_NAMES = ("dev", "validation", "valid", "val", "dev_matched")
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 2000
+SOURCES = "give `intents`, a folder with train.tsv and dev.tsv, a .csv or .jsonl file, or hf:NAME"
 
 
 def load_task(source: str, limit: int | None = None) -> Task:
     """The task at `source`, with the first `limit` training rows. Raises DataError."""
     if source == SHIPPED:
-        return _shipped(limit)
+        from edgetran_host.tasks import intents
+
+        train, dev = _splits(intents.folder())
+        return _task(SHIPPED, SHIPPED, train, dev, layout_of(train), limit)
     if source.startswith(HUB_PREFIX):
-        from edgetran_host.tasks.hub import hub_splits
+        from edgetran_host.tasks.hub import hub_splits, task_name
 
-        name = source.removeprefix(HUB_PREFIX)
-        return _task(name.replace("/", "-").replace(":", "-"), *hub_splits(name), limit)
+        name, known = task_name(source.removeprefix(HUB_PREFIX))
+        train, dev = hub_splits(source.removeprefix(HUB_PREFIX))
+        return _task(name, known, train, dev, layout_of(train), limit)
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _task(path.resolve().name, *_splits(path), limit)
-    if not path.exists():
-        raise DataError(
-            f"{source}: no such file, folder or task",
-            hint="give `intents`, a folder with train.tsv and dev.tsv, a .csv or .jsonl file, "
-            "or hf:NAME",
-        )
-    if path.suffix not in SUFFIXES:
-        raise DataError(f"{source}: not a {', '.join(SUFFIXES)} file")
-    return _task(path.stem, *_halves(read_table(path)), limit)
+    if source and _is_folder(path):
+        name = path.resolve().name
+        train, dev = _splits(path)
+        return _task(name, name, train, dev, layout_of(train), limit)
+    table = _file(source, path)
+    layout = layout_of(table)
+    return _task(path.stem, path.stem, *_halves(table, layout), layout, limit)
 
 
-def _shipped(limit: int | None) -> Task:
-    """Generated when asked for; there are no files of it."""
-    from edgetran_host.tasks.intents import utterances
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as exc:  # a name that is too long, a folder that may not be read
+        raise DataError(f"{path} cannot be read: {exc.strerror}", hint=SOURCES) from exc
 
-    train, dev = (
-        tuple(Row(found.heard, None, found.intent) for found in utterances(split))
-        for split in ("train", "dev")
-    )
-    return check(
-        Task(
-            name=SHIPPED,
-            kind=CLASSIFICATION,
-            labels=label_order({str(row.label) for row in train}),
-            pairs=False,
-            metric=metric_of(SHIPPED, False),
-            train=_first(train, limit),
-            dev=dev,
-        )
-    )
+
+def _file(source: str, path: Path) -> Table:
+    if not source or not path.exists():
+        raise DataError(f"{source!r}: no such file, folder or task", hint=SOURCES)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{source} is no {', '.join(SUFFIXES)} file", hint=SOURCES)
+    return read_table(path)
 
 
 def _splits(folder: Path) -> tuple[Table, Table]:
@@ -76,52 +73,73 @@ def _splits(folder: Path) -> tuple[Table, Table]:
 
 
 def _find(folder: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        for suffix in SUFFIXES:
-            if (folder / f"{name}{suffix}").is_file():
-                return folder / f"{name}{suffix}"
-    raise DataError(
-        f"{folder} has no {names[0]} file",
-        hint=f"name it {names[0]}.tsv, .csv or .jsonl",
-    )
+    """The one file of a split: two would leave open which is meant."""
+    tried = [folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+    found = [path for path in tried if path.is_file()]
+    if not found:
+        raise DataError(
+            f"{folder} has no {names[0]} file",
+            hint=f"name it {names[0]}.tsv, .csv or .jsonl",
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} has several {names[0]} files: {', '.join(path.name for path in found)}",
+            hint="keep one of them in the folder",
+        )
+    return found[0]
 
 
-def _halves(table: Table) -> tuple[Table, Table]:
-    """Holds rows out of a single file; the same rows in every run."""
+def _halves(table: Table, layout: Layout) -> tuple[Table, Table]:
+    """Holds rows out of a single file, the same in every run; no label's last row."""
     order = list(range(len(table.rows)))
     random.Random(0).shuffle(order)
-    held = min(MAX_HELD_OUT, round(len(order) * HELD_OUT_SHARE))
-    if held < 1:
-        raise DataError(f"{table.path} has {len(order)} rows, too few to hold some out")
-    return _pick(table, sorted(order[held:])), _pick(table, sorted(order[:held]))
+    wanted = min(MAX_HELD_OUT, round(len(order) * HELD_OUT_SHARE))
+    at = table.columns.index(layout.label)
+    labels = [row[at].strip() for row in table.rows]
+    left = Counter(labels)
+    held: list[int] = []
+    for i in order:
+        if len(held) < wanted and (layout.numeric or left[labels[i]] > 1):
+            left[labels[i]] -= 1
+            held.append(i)
+    if not held:
+        raise DataError(
+            f"{table.path} has {len(order)} rows, too few to hold some out",
+            hint="add rows, or give a folder with a train and a dev file",
+        )
+    return _pick(table, sorted(set(order) - set(held))), _pick(table, sorted(held))
 
 
 def _pick(table: Table, chosen: Sequence[int]) -> Table:
-    return Table(
-        table.path,
-        table.columns,
-        tuple(table.rows[i] for i in chosen),
-        tuple(table.lines[i] for i in chosen),
-    )
+    rows, lines = [table.rows[i] for i in chosen], [table.lines[i] for i in chosen]
+    return dataclasses.replace(table, rows=tuple(rows), lines=tuple(lines))
 
 
-def _task(name: str, train_table: Table, dev_table: Table, limit: int | None) -> Task:
-    layout = layout_of(train_table)
+def _task(
+    name: str, known: str, train_table: Table, dev_table: Table, layout: Layout, limit: int | None
+) -> Task:
+    """known: what a data set of renown is called, which decides its metric."""
     train, dev = rows_of(train_table, layout), rows_of(dev_table, layout_of(dev_table, layout))
-    if not train or not dev:
-        empty = train_table if not train else dev_table
-        raise DataError(f"{empty.path} has a first line, but no rows")
+    declared = train_table.classes.get(layout.label)
+    labels = () if layout.numeric else _labels({str(row.label) for row in train}, declared)
     return check(
         Task(
             name=name,
             kind=REGRESSION if layout.numeric else CLASSIFICATION,
-            labels=() if layout.numeric else label_order({str(row.label) for row in train}),
+            labels=labels,
             pairs=layout.pair is not None,
-            metric=metric_of(name, layout.numeric),
+            metric=metric_of(known, len(labels)),
             train=_first(train, limit),
             dev=dev,
         )
     )
+
+
+def _labels(found: set[str], declared: Sequence[str] | None) -> tuple[str, ...]:
+    """In the order that the source declares, if it does."""
+    if declared is None or found - set(declared):
+        return label_order(found)
+    return tuple(label for label in declared if label in found)
 
 
 def _first(rows: tuple[Row, ...], limit: int | None) -> tuple[Row, ...]:

@@ -35,10 +35,11 @@ class Scores:
     others: Mapping[str, float]
 
 
-def metric_of(task_name: str, regression: bool) -> str:
-    if regression:
+def metric_of(task_name: str, labels: int) -> str:
+    """labels: how many there are; none means regression."""
+    if not labels:
         return REGRESSION_METRIC
-    return METRIC_OF_TASK.get(task_name.lower(), "accuracy")
+    return METRIC_OF_TASK.get(task_name.lower(), "accuracy") if labels == 2 else "accuracy"
 
 
 def score(task: Task, outputs: NDArray[np.floating]) -> Scores:
@@ -90,21 +91,15 @@ def accuracy(guess: Values, truth: Values) -> float:
 
 
 def f1(guess: Values, truth: Values) -> float:
-    """Of class 1, as GLUE counts it; the mean over classes when there are more than two."""
-    classes = np.unique(truth)
-    positives = classes if classes.max(initial=0) > 1 else np.array([1.0])
-    return float(np.mean([_f1_of(guess == c, truth == c) for c in positives]))
-
-
-def _f1_of(guess: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    both, either = (guess & truth).sum(), guess.sum() + truth.sum()
+    """Of label 1 of two, as GLUE counts it; 0 when it is neither there nor guessed."""
+    both = ((guess == 1) & (truth == 1)).sum()
+    either = (guess == 1).sum() + (truth == 1).sum()
     return float(2 * both / either) if either else 0.0
 
 
 def matthews(guess: Values, truth: Values) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(truth, guess))
+    """Of two labels, as GLUE counts it: their Pearson correlation."""
+    return pearson(guess, truth)
 
 
 def pearson(guess: Values, truth: Values) -> float:

@@ -10,6 +10,7 @@ from edgetran_protos.errors import DataError
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
 MAX_NAMED = 5  # labels listed in an error
+MAX_DIGITS = 18  # of a label that is read as a number
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Task:
 def label_order(labels: set[str]) -> tuple[str, ...]:
     """Numbers by value, words by alphabet: the same in every run."""
     if all(_whole(label) for label in labels):
-        return tuple(sorted(labels, key=int))
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))  # 1, 01 and 001 differ
     return tuple(sorted(labels))
 
 
@@ -43,15 +44,15 @@ def check(task: Task) -> Task:
     """The task, if something can be learned from it. Raises DataError."""
     for split, rows in (("train", task.train), ("dev", task.dev)):
         if not rows:
-            raise DataError(f"{task.name}: the {split} split has no rows")
-    if task.kind == REGRESSION:
-        return task
-    if len(task.labels) < 2 or len({row.label for row in task.train}) < 2:
-        only = task.train[0].label
+            raise DataError(f"{task.name}: the {split} split has no rows", hint=f"add {split} rows")
+    only = task.train[0].label
+    if all(row.label == only for row in task.train):
         raise DataError(
             f"{task.name}: all {len(task.train)} training rows have the label {only!r}",
-            hint="a classifier needs examples of at least two labels",
+            hint="there is something to learn only from rows with at least two labels",
         )
+    if task.kind == REGRESSION:
+        return task
     strange = sorted({str(row.label) for row in task.dev} - set(task.labels))
     if strange:
         raise DataError(
@@ -67,4 +68,5 @@ def _few(labels: Sequence[str]) -> str:
 
 
 def _whole(label: str) -> bool:
-    return label.removeprefix("-").isdecimal()
+    digits = label.removeprefix("-")
+    return digits.isdecimal() and len(digits) <= MAX_DIGITS
