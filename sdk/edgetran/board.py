@@ -164,7 +164,7 @@ class Board:
             events = self._deployment.Deploy(request, timeout=DEPLOY_S)
         deployed = None
         for event in stream(events, self.address):
-            on_progress(Progress(event.step, *_deploy_progress(event.step), event.detail))
+            on_progress(_deploy_progress(event.step, event.detail))
             if event.HasField("deployment"):
                 deployed = convert.deployment(event.deployment)
         if deployed is None:
@@ -206,7 +206,7 @@ class Board:
         return measurement_pb2.Subject(bundle_digest=bundle, variant=variant or "")
 
 
-def _deploy_progress(step: str) -> tuple[int, int]:
-    """(done, total) of a step; a step we do not know counts as the last."""
-    known = DEPLOY_STEPS.index(step) + 1 if step in DEPLOY_STEPS else len(DEPLOY_STEPS)
-    return known, len(DEPLOY_STEPS)
+def _deploy_progress(step: str, detail: str) -> Progress:
+    """One stage; a step we do not know counts as the last."""
+    done = DEPLOY_STEPS.index(step) + 1 if step in DEPLOY_STEPS else len(DEPLOY_STEPS)
+    return Progress("deploy", done, len(DEPLOY_STEPS), f"{step}: {detail}")

@@ -163,7 +163,9 @@ def test_deploy_and_predict(board: Board, bundle: Bundle) -> None:
     deployed = board.deploy(bundle, on_progress=events.append)
     assert (deployed.model, deployed.state, deployed.variant) == ("mood", "serving", VARIANT)
     assert deployed.bundle_digest == bundle.digest
-    assert {"upload", "verify", "probe", "switch"} <= {event.stage for event in events}
+    assert {event.stage for event in events} == {"upload", "deploy"}
+    steps = [event.detail.partition(":")[0] for event in events if event.stage == "deploy"]
+    assert steps == ["verify", "stage", "probe", "switch", "commit"]
     labels = [p.label for p in board.predict(["good", "bad bad", ("good", "good")])]
     assert labels == ["glad", "sad", "glad"]
     one = board.predict(["good"], model="mood")[0]

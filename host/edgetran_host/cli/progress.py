@@ -14,12 +14,12 @@ from rich.progress import (
     BarColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import (
     Progress as Bars,
 )
+from rich.table import Column
 
 PLAIN_PERIOD_S = 10.0  # a log gets a line at most this often per stage
 
@@ -40,15 +40,15 @@ def progress(*, as_json: bool = False) -> Iterator[OnProgress]:
 @contextlib.contextmanager
 def _bars(console: Console) -> Iterator[OnProgress]:
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description}", table_column=Column(width=22, no_wrap=True)),
         BarColumn(bar_width=16),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[detail]}"),
+        TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        TextColumn("left", table_column=Column(no_wrap=True)),
+        # Whatever is left of the line, so that a long detail never hides the times.
+        TextColumn("[dim]{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
     )
-    with Bars(*columns, console=console) as bars:
+    with Bars(*columns, console=console, expand=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: Progress) -> None:

@@ -54,6 +54,7 @@ def _block(section: Section, names: list[str], width: int) -> Table:
         title_style="italic",
         box=None,
         show_header=bool(names),
+        pad_edge=False,
     )
     table.add_column("", width=LABEL_WIDTH)
     for at in range(count):

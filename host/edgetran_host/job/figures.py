@@ -96,7 +96,9 @@ def _board(result: dict[str, Any], name: str) -> Section:
 
 
 def _board_title(board: dict[str, Any], record: dict[str, Any]) -> str:
-    how = "EMULATED, modelled" if record["modelled"] else f"measured, {record['threads']} threads"
+    threads = record["threads"]
+    measured = f"measured, {threads} thread{'s' if threads > 1 else ''}"
+    how = "EMULATED, modelled" if record["modelled"] else measured
     return f"{board['title']} ({board['unit']}): {how}"
 
 

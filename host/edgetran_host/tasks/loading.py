@@ -1,6 +1,6 @@
 """Finds a task by name: the shipped one, a folder or file of rows, a data set on the hub.
 
-intents                  ships with edgetran
+intents                  ships with edgetran, see tasks/intents/README.md
 path/to/folder           train.* and dev.* as .tsv (GLUE's layout), .csv, .jsonl or .json
 path/to/rows.csv         one file; one row in ten, drawn at random, is held out as dev
 hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
@@ -33,10 +33,7 @@ SOURCES = "give `intents`, a folder with train.tsv and dev.tsv, a .csv or .jsonl
 def load_task(source: str, limit: int | None = None) -> Task:
     """The task at `source`, with the first `limit` training rows. Raises DataError."""
     if source == SHIPPED:
-        from edgetran_host.tasks import intents
-
-        train, dev = _splits(intents.folder())
-        return _task(SHIPPED, SHIPPED, train, dev, layout_of(train), limit)
+        return _shipped(limit)
     if source.startswith(HUB_PREFIX):
         from edgetran_host.tasks.hub import hub_splits, task_name
 
@@ -66,6 +63,27 @@ def _file(source: str, path: Path) -> Table:
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{source} is no {', '.join(SUFFIXES)} file", hint=SOURCES)
     return read_table(path)
+
+
+def _shipped(limit: int | None) -> Task:
+    """Generated when asked for; there are no files of it."""
+    from edgetran_host.tasks.intents import utterances
+
+    train, dev = (
+        tuple(Row(found.heard, None, found.intent) for found in utterances(split))
+        for split in ("train", "dev")
+    )
+    return check(
+        Task(
+            name=SHIPPED,
+            kind=CLASSIFICATION,
+            labels=label_order({str(row.label) for row in train}),
+            pairs=False,
+            metric=metric_of(SHIPPED, False),
+            train=_first(train, limit),
+            dev=dev,
+        )
+    )
 
 
 def _splits(folder: Path) -> tuple[Table, Table]:
