@@ -73,13 +73,14 @@ def _shipped(limit: int | None) -> Task:
         tuple(Row(found.heard, None, found.intent) for found in utterances(split))
         for split in ("train", "dev")
     )
+    labels = label_order({str(row.label) for row in train})
     return check(
         Task(
             name=SHIPPED,
             kind=CLASSIFICATION,
-            labels=label_order({str(row.label) for row in train}),
+            labels=labels,
             pairs=False,
-            metric=metric_of(SHIPPED, False),
+            metric=metric_of(SHIPPED, len(labels)),
             train=_first(train, limit),
             dev=dev,
         )
