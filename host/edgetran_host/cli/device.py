@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option
+from edgetran_host.cli.options import json_option, threads_option
 
 
 @click.group()
@@ -34,35 +34,42 @@ def list_devices(as_json: bool) -> None:
 
 @device.command()
 @click.argument("target")
+@threads_option
 @json_option
-def info(target: str, as_json: bool) -> None:
+def info(target: str, threads: int | None, as_json: bool) -> None:
     """What TARGET is: hardware, runtimes, sensors, deployed models."""
     import edgetran
 
     from edgetran_host.cli.show import show_board
 
-    with edgetran.connect(target) as board:
+    with edgetran.connect(target, threads=threads) as board:
         show_board(board.describe(), board.deployments(), as_json=as_json)
 
 
 @device.command()
 @click.argument("name")
 @click.argument("address")
-def add(name: str, address: str) -> None:
+@json_option
+def add(name: str, address: str, as_json: bool) -> None:
     """Remember that board NAME answers at ADDRESS (host:port)."""
     import edgetran
+
+    from edgetran_host.cli.show import show_added
 
     with edgetran.connect(None, address=address) as board:
         found = board.describe()
     edgetran.AddressBook.default().add(name, address)
-    click.echo(f"{name}: {found.title} at {address}")
+    show_added(name, address, found, as_json=as_json)
 
 
 @device.command()
 @click.argument("name")
-def remove(name: str) -> None:
+@json_option
+def remove(name: str, as_json: bool) -> None:
     """Forget the address of board NAME."""
     from edgetran import AddressBook
 
+    from edgetran_host.cli.show import show_removed
+
     AddressBook.default().remove(name)
-    click.echo(f"{name}: forgotten")
+    show_removed(name, as_json=as_json)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from edgetran.results import BoardInfo, Deployment, Prediction
+from edgetran_devices import BoardSpec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,106 +21,148 @@ def print_json(value: object) -> None:
 
 
 def show_predictions(
-    texts: Sequence[str], predictions: Sequence[Prediction], board: BoardInfo, as_json: bool
+    texts: Sequence[str],
+    pair: str | None,
+    predictions: Sequence[Prediction],
+    board: BoardInfo,
+    *,
+    as_json: bool,
 ) -> None:
+    """pair: the second text of all, if there is one."""
     if as_json:
-        print_json(
-            {
-                "board": board.board,
-                "emulated": board.emulated,
-                "predictions": [{"text": text, **asdict(p)} for text, p in zip(texts, predictions)],
-            }
-        )
+        answers = [
+            {"text": text, "text_pair": pair, **asdict(one)}
+            for text, one in zip(texts, predictions)
+        ]
+        print_json({"board": board.board, "emulated": board.emulated, "predictions": answers})
         return
-    console = Console()
-    for text, prediction in zip(texts, predictions):
-        answer = prediction.label or f"{prediction.score:.3f}"
-        sure = f"  {prediction.score:.1%}" if prediction.label else ""
-        console.print(f"[bold]{escape(answer)}[/bold]{sure}  {escape(text)}")
+    console = Console(highlight=False, soft_wrap=True)  # a line an answer, however long
+    shown = [one.label or f"{one.score:.3f}" for one in predictions]
+    width = max(len(answer) for answer in shown)
+    for text, answer, one in zip(texts, shown, predictions):
+        sure = f"  {one.score:6.1%}" if one.label else ""
+        console.print(f"[bold]{escape(answer.ljust(width))}[/bold]{sure}  {escape(text)}")
     if board.emulated:
-        console.print(f"[dim]{board.title} is emulated; the answers are the model's own[/dim]")
+        console.print(
+            f"[dim]{escape(board.title)} is emulated; the answers are the model's own[/dim]"
+        )
 
 
 def show_deployment(deployment: Deployment, board: BoardInfo, *, as_json: bool) -> None:
     if as_json:
         print_json({"deployment": asdict(deployment), "emulated": board.emulated})
         return
-    tag = "  [EMULATED]" if board.emulated else ""
-    Console().print(
-        f"{deployment.model} serves on {board.title}{tag}: {deployment.variant}, "
-        f"{deployment.artefact_bytes / 1e6:.1f} MB",
-        markup=False,
+    print(
+        f"{deployment.model} serves on {board.title}{_tag(board)}: {deployment.variant}, "
+        f"{deployment.artefact_bytes / 1e6:.1f} MB"
     )
 
 
-def show_boards(specs: Sequence[Any], book: dict[str, str], *, as_json: bool) -> None:
-    rows = [
-        {
-            "name": spec.id,
-            "title": spec.title,
-            "aliases": list(spec.aliases),
-            "units": list(spec.unit_names),
-            "address": book.get(spec.id) or next((book[a] for a in spec.aliases if a in book), ""),
-        }
-        for spec in specs
-    ]
-    listed = {row["name"] for row in rows} | {a for row in rows for a in row["aliases"]}
-    rows += [
-        {"name": name, "title": "added board", "aliases": [], "units": [], "address": address}
-        for name, address in book.items()
-        if name not in listed
-    ]
+def show_added(name: str, address: str, board: BoardInfo, *, as_json: bool) -> None:
+    if as_json:
+        added = {"name": name, "address": address}
+        print_json({**added, "board": board.board, "emulated": board.emulated})
+        return
+    print(f"{name}: {board.title}{_tag(board)} at {address}")
+
+
+def show_removed(name: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"removed": name})
+        return
+    print(f"{name}: forgotten")
+
+
+def show_boards(specs: Sequence[BoardSpec], book: Mapping[str, str], *, as_json: bool) -> None:
+    """A name of the user's own wins over the catalogue's, alias or not."""
+    rows = [_catalogue_row(spec, book) for spec in specs]
+    rows += [_added_row(name, book[name]) for name in book if name not in {s.id for s in specs}]
     if as_json:
         print_json(rows)
         return
-    table = Table()
-    for column in ("target", "board", "also called", "units", "address"):
-        table.add_column(column)
+    table = _table("target", "board", "also called", "units", "where")
     for row in rows:
-        absent = "this machine" if row["name"] == "local" else "[dim]none: emulated[/dim]"
+        here = "emulated here" if row["emulated"] else "this machine"
         table.add_row(
             row["name"],
-            row["title"],
+            escape(row["title"]),
             ", ".join(row["aliases"]),
             ", ".join(row["units"]),
-            row["address"] or absent,
+            escape(row["address"]) or f"[dim]{here}[/dim]",
         )
     Console().print(table)
+
+
+def _catalogue_row(spec: BoardSpec, book: Mapping[str, str]) -> dict[str, Any]:
+    address = book.get(spec.id, "")
+    return {
+        "name": spec.id,
+        "title": spec.title,
+        "aliases": [alias for alias in spec.aliases if alias not in book],
+        "units": list(spec.unit_names),
+        "address": address,
+        "emulated": None if address else bool(spec.units),
+    }
+
+
+def _added_row(name: str, address: str) -> dict[str, Any]:
+    """emulated None: only the daemon at the address knows."""
+    return {
+        "name": name,
+        "title": "added board",
+        "aliases": [],
+        "units": [],
+        "address": address,
+        "emulated": None,
+    }
 
 
 def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(board), "deployments": [asdict(d) for d in deployments]})
         return
-    console = Console()
-    console.print(f"[bold]{board.title}[/bold] ({board.unit})", highlight=False)
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit})")
     if board.emulated:
         console.print(f"EMULATED on {board.host_platform}: {MODELLED_NOTE[2:]}")
+    threads = "1 thread" if board.threads == 1 else f"{board.threads} threads"
     console.print(
-        f"{board.soc}, {board.cpu_count} cores, {board.memory_bytes / 2**30:.1f} GiB, "
-        f"{board.threads} threads a model, daemon {board.daemon_version}"
+        f"{escape(board.soc)}, {board.cpu_count} cores, {board.memory_bytes / 2**30:.1f} GiB, "
+        f"{threads} a model, daemon {board.daemon_version}"
     )
-    table = Table()
-    for column in ("kind", "name", "state"):
-        table.add_column(column)
+    table = _table("kind", "name", "state")
     for runtime in board.runtimes:
-        table.add_row(
-            "runtime", f"{runtime.name} {runtime.version}", runtime.unavailable or "ready"
-        )
+        name = f"{runtime.name} {runtime.version}".strip()
+        table.add_row("runtime", name, escape(runtime.unavailable) or "ready")
     for sensor in board.sensors:
-        table.add_row("sensor", f"{sensor.name} ({sensor.scope})", sensor.unavailable or "ready")
-    for d in deployments:
-        table.add_row("model", f"{d.model} {d.variant}", d.state)
+        name = f"{sensor.name} ({sensor.scope})"
+        table.add_row("sensor", name, escape(sensor.unavailable) or "ready")
+    for one in deployments:
+        why = f": {one.reason}" if one.reason else ""
+        table.add_row("model", f"{one.model} {one.variant}", escape(f"{one.state}{why}"))
     console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    """As wide as its text and no wider: a hundred columns hold every board."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _tag(board: BoardInfo) -> str:
+    return " [EMULATED]" if board.emulated else ""
 
 
 def show_runs(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table()
-    for column in ("run", "data", "target", "effort", "state"):
-        table.add_column(column)
+    if not found:
+        print("no runs yet; `edgetran deploy` makes one")
+        return
+    table = _table("run", "data", "target", "effort", "state")
     for run in found:
         config = run["config"]
         state = "finished" if run["finished"] else f"{len(run['stages'])} stages done"
