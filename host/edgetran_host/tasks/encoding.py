@@ -40,9 +40,16 @@ class Encoded:
 
 
 def encode(tokenizer_json: bytes, rows: Sequence[Row], sequence_length: int, task: Task) -> Encoded:
+    """Raises UsageError when the tokenizer cannot pad, or L holds nothing of a text."""
     tokenizer = _tokenizer(tokenizer_json)
+    shortest = tokenizer.num_special_tokens_to_add(task.pairs) + 1 + task.pairs
+    if sequence_length < shortest:
+        raise UsageError(
+            f"a sequence length of {sequence_length} holds no text",
+            hint=f"this tokenizer needs at least {shortest}",
+        )
     tokenizer.enable_truncation(sequence_length)
-    tokenizer.enable_padding(length=sequence_length, **_padding(tokenizer))
+    tokenizer.enable_padding(length=sequence_length, **_padding(tokenizer_json))
     found = tokenizer.encode_batch(_inputs(rows))
     width = (len(rows), sequence_length)
     return Encoded(
@@ -63,11 +70,6 @@ def choose_sequence_length(tokenizer_json: bytes, task: Task) -> int:
     return next((length for length in LENGTHS if length >= wanted), LENGTHS[-1])
 
 
-def padding_id(tokenizer_json: bytes) -> int:
-    """The id that fills rows up to L."""
-    return int(_padding(_tokenizer(tokenizer_json))["pad_id"])
-
-
 def _labels(rows: Sequence[Row], task: Task) -> NDArray[np.int64] | NDArray[np.float32]:
     if task.kind == REGRESSION:
         return np.array([float(row.label) for row in rows], np.float32)
@@ -79,15 +81,33 @@ def _inputs(rows: Iterable[Row]) -> list[str | tuple[str, str]]:
     return [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
 
 
-@lru_cache(maxsize=8)
 def _tokenizer(tokenizer_json: bytes) -> Tokenizer:
+    """Shared by all callers, who set its truncation and padding before they use it."""
+    return _read(tokenizer_json)[0]
+
+
+@lru_cache(maxsize=8)
+def _read(tokenizer_json: bytes) -> tuple[Tokenizer, dict[str, int | str] | None]:
+    """The tokenizer, and the padding that tokenizer.json itself asks for."""
     try:
-        return Tokenizer.from_str(tokenizer_json.decode())
+        tokenizer = Tokenizer.from_str(tokenizer_json.decode())
     except Exception as exc:  # tokenizers raises bare Exception
-        raise UsageError(f"the tokenizer cannot be read: {exc}") from exc
+        raise UsageError(
+            f"the tokenizer cannot be read: {exc}", hint="give a seed with a whole tokenizer.json"
+        ) from exc
+    return tokenizer, tokenizer.padding
 
 
-def _padding(tokenizer: Tokenizer) -> dict[str, int | str]:
+def _padding(tokenizer_json: bytes) -> dict[str, int | str]:
+    """As a board pads: by the tokenizer's own rule, or by the padding token it has."""
+    tokenizer, own = _read(tokenizer_json)
+    if own is not None:
+        if own["direction"] != "right":
+            raise UsageError(
+                "the tokenizer pads on the left; models here read padding on the right",
+                hint='set "direction": "Right" under "padding" in its tokenizer.json',
+            )
+        return {key: own[key] for key in ("pad_id", "pad_type_id", "pad_token")}
     for token in PAD_TOKENS:
         found = tokenizer.token_to_id(token)
         if found is not None:
