@@ -17,6 +17,8 @@ from edgetran_host.models.config import ModelConfig
 from edgetran_host.space.architecture import HEAD_KINDS, Architecture, Layer
 from edgetran_host.transfer.saliency import Saliency
 
+LAYERS_HINT = "name one of the parent's layers for each of the child's, in the parent's order"
+TOKENS_HINT = "name each token once, by the parent's id, the padding token among them"
 WIDTHS_HINT = "shrinking keeps hidden and head sizes; fewer layers, heads and neurons are possible"
 
 
@@ -66,11 +68,14 @@ def _check_saliency(parent: Architecture, saliency: Saliency) -> None:
 
 
 def _check_layers(layers: tuple[int, ...], wanted: int, available: int) -> None:
-    if len(layers) != wanted:
-        raise ArchitectureError(f"{len(layers)} layers are kept, the child has {wanted}")
+    if len(layers) != wanted or not layers:
+        raise ArchitectureError(
+            f"{len(layers)} layers are kept, the child has {wanted}", hint=LAYERS_HINT
+        )
     if list(layers) != sorted(set(layers)) or not all(0 <= i < available for i in layers):
         raise ArchitectureError(
-            f"layers to keep must ascend within 0 to {available - 1}, got {list(layers)}"
+            f"layers to keep must ascend within 0 to {available - 1}, got {list(layers)}",
+            hint=LAYERS_HINT,
         )
 
 
@@ -114,9 +119,11 @@ def _most_salient(scores: Tensor, among: Sequence[int], count: int) -> tuple[int
 
 def _check_tokens(tokens: tuple[int, ...], parent: ModelConfig) -> tuple[int, ...]:
     if len(set(tokens)) != len(tokens):
-        raise ArchitectureError("a token is kept twice")
+        raise ArchitectureError("a token is kept twice", hint=TOKENS_HINT)
     if not tokens or not all(0 <= token < parent.vocab_size for token in tokens):
-        raise ArchitectureError(f"tokens to keep must be ids below {parent.vocab_size}")
+        raise ArchitectureError(
+            f"tokens to keep must be ids below {parent.vocab_size}", hint=TOKENS_HINT
+        )
     if parent.pad_id not in tokens:
-        raise ArchitectureError(f"the padding token {parent.pad_id} must be kept")
+        raise ArchitectureError(f"the padding token {parent.pad_id} must be kept", hint=TOKENS_HINT)
     return tokens

@@ -29,6 +29,7 @@ def shrink(parent: TextModel, plan: ShrinkPlan, child: ModelConfig) -> TextModel
     Raises ArchitectureError where plan and configuration disagree.
     """
     _check(parent.config, plan, child)
+    _check_ends(parent, plan)
     model = TextModel(child)
     _copy_embedding(parent, plan, model)
     for index, source in enumerate(plan.layers):
@@ -63,6 +64,14 @@ def _check(parent: ModelConfig, plan: ShrinkPlan, child: ModelConfig) -> None:
                 f"the child's {field.name} is not what the plan makes: {found}, not {wanted}",
                 hint="make the plan for the child's own architecture and vocabulary",
             )
+
+
+def _check_ends(parent: TextModel, plan: ShrinkPlan) -> None:
+    """Embedding and classifier fit the first and the last layer only."""
+    if _project(parent, range(plan.layers[0])) is not None:
+        raise _lost_width("before", plan.layers[0])
+    if _project(parent, range(plan.layers[-1], len(parent.layers))) is not None:
+        raise _lost_width("after", plan.layers[-1])
 
 
 def _planned(parent: ModelConfig, plan: ShrinkPlan) -> Architecture:
@@ -142,10 +151,6 @@ def _copy_group(source: nn.Module, target: nn.Module, kept: list[int], size: int
 
 def _copy_projections(parent: TextModel, plan: ShrinkPlan, model: TextModel) -> None:
     """Every change of width lies between two layers, so the child needs its own there."""
-    if _project(parent, range(plan.layers[0])) is not None:
-        raise _lost_width("before", plan.layers[0])
-    if _project(parent, range(plan.layers[-1], len(parent.layers))) is not None:
-        raise _lost_width("after", plan.layers[-1])
     for index, (here, following) in enumerate(zip(plan.layers, plan.layers[1:])):
         found = _project(parent, range(here, following))
         slot = model.blocks[index].project
