@@ -25,5 +25,9 @@ class Activity:
             self._last_s = self._clock()
 
     @property
+    def busy(self) -> bool:
+        return self._under_way > 0
+
+    @property
     def idle_s(self) -> float:
         return 0.0 if self._under_way else self._clock() - self._last_s

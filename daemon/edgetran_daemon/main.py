@@ -24,6 +24,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from edgetran_protos.errors import EdgeTranError
 
 from edgetran_daemon.board import Board
+from edgetran_daemon.describe import daemon_version
 from edgetran_daemon.server import serve
 from edgetran_daemon.settings import MAX_MESSAGE_BYTES, Settings, parse_listen
 
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = found.add_argument
+    add("--version", action="version", version=f"edgetran-daemon {daemon_version()}")
     add("--listen", default="127.0.0.1:50051", metavar="HOST:PORT", help="port 0: any free one")
     add("--insecure", action="store_true", help="allow addresses that other machines can reach")
     add("--emulate", default="", metavar="BOARD[:UNIT]", help="model a board's times and power")

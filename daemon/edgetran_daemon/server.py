@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,8 @@ from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 
 DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
+DRAIN_LOOK_S = 0.02
+HANG_UP_S = 0.5  # for those that only watch (health, reflection) to hear of the end
 IDLE_LOOK_S = 0.5
 
 OnReady = Callable[[Board, str], None]
@@ -111,8 +114,10 @@ class Daemon:
             await self._until_stopped()
         finally:
             self._remove_ready_file()  # first: whoever looks for a daemon must not find this one
+            self._stop.set()
             await self._health.stopping()
-            await self._server.stop(DRAIN_S)
+            await self._drain()
+            await self._server.stop(HANG_UP_S)
             await self._deployments.close()
 
     def _listen(self) -> str:
@@ -136,6 +141,12 @@ class Daemon:
             except asyncio.TimeoutError:
                 if limit_s and self._activity.idle_s > limit_s:
                     self._stop.set()
+
+    async def _drain(self) -> None:
+        """Until no call is under way; one that comes meanwhile is answered like any other."""
+        deadline = time.monotonic() + DRAIN_S
+        while self._activity.busy and time.monotonic() < deadline:
+            await asyncio.sleep(DRAIN_LOOK_S)
 
     def _write_ready_file(self, address: str) -> None:
         if self._settings.ready_file is None:

@@ -44,7 +44,7 @@ class Telemetry:
         self._last_s = time.monotonic()
         self._last_busy_s = modelled_busy_s()
         self._last_j = sensor.energy_j() if sensor else 0.0
-        self._last_cpu = psutil.cpu_times()
+        self._last_cpu = idle_and_total_s()
 
     def sample(self) -> Sample:
         now_s = time.monotonic()
@@ -80,12 +80,18 @@ class Telemetry:
         return spent_j / period_s
 
     def _cpu_load(self) -> Optional[float]:
-        now, last = psutil.cpu_times(), self._last_cpu
-        self._last_cpu = now
-        total = sum(now) - sum(last)
-        if total <= 0:
-            return None
-        return min(1.0, max(0.0, 1 - (now.idle - last.idle) / total))
+        (idle_s, total_s), last = idle_and_total_s(), self._last_cpu
+        self._last_cpu = idle_s, total_s
+        if total_s <= last[1]:
+            return None  # no clock tick since
+        return min(1.0, max(0.0, 1 - (idle_s - last[0]) / (total_s - last[1])))
+
+
+def idle_and_total_s() -> tuple[float, float]:
+    """Of all cores since the start; waiting for a disk is idle, guests count in user already."""
+    times = psutil.cpu_times()._asdict()
+    guests_s = times.get("guest", 0.0) + times.get("guest_nice", 0.0)
+    return times["idle"] + times.get("iowait", 0.0), sum(times.values()) - guests_s
 
 
 def temperature_c() -> Optional[float]:
