@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+SPEED_PERIOD_S = 600.0  # a search steps once in many seconds; its time left needs a long memory
 PLAIN_PERIOD_S = 10.0  # a log gets a line at most this often per stage
 
 
@@ -48,7 +49,7 @@ def _bars(console: Console) -> Iterator[OnProgress]:
         # Whatever is left of the line, so that a long detail never hides the times.
         TextColumn("[dim]{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
     )
-    with Bars(*columns, console=console, expand=True) as bars:
+    with Bars(*columns, console=console, expand=True, speed_estimate_period=SPEED_PERIOD_S) as bars:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: Progress) -> None:

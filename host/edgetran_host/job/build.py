@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from edgetran_protos.bundle import Bundle
 
 from edgetran_host.export import Exported, export_variants, run_onnx
@@ -56,11 +55,22 @@ def build(
 
 
 def score_graph(
-    work: Workbench, path: Path, tokenizer_json: bytes, rows: tuple[Row, ...], task: Task
-) -> tuple[Scores, np.ndarray]:
+    work: Workbench,
+    path: Path,
+    tokenizer_json: bytes,
+    rows: tuple[Row, ...],
+    task: Task,
+    stage: str,
+) -> Scores:
     """The metric of an exported graph, run row by row as a board runs it."""
-    outputs = run_onnx(path, work.encode(rows, tokenizer_json), threads=work.threads)
-    return score(task, outputs), outputs
+    outputs = run_onnx(
+        path,
+        work.encode(rows, tokenizer_json),
+        threads=work.threads,
+        stage=stage,
+        on_progress=work.on_progress,
+    )
+    return score(task, outputs)
 
 
 def rows_of(
@@ -71,7 +81,8 @@ def rows_of(
     trained = score(task, predict(model, work.encode(rows, tokenizer_json), work.threads))
     found = []
     for exported in built.exported:
-        scores, _ = score_graph(work, exported.path, tokenizer_json, rows, task)
+        stage = f"  scoring {built.bundle.path.stem} {exported.variant.precision}"
+        scores = score_graph(work, exported.path, tokenizer_json, rows, task, stage)
         name = exported.variant.name
         found.append(
             {

@@ -141,12 +141,13 @@ class Search:
         trained = build(
             self._work, child.model, child.tokenizer_json, "trial", (design.precision,), folder
         )
-        scores, _ = score_graph(
+        scores = score_graph(
             self._work,
             trained.exported[0].path,
             child.tokenizer_json,
             self._work.split.valid,
             self._work.valid_task,
+            f"  scoring trial {self._trained() + 1}",
         )
         save_model(child.model, folder / "model", child.tokenizer_json)
         value = objective(scores.value, self._reference.score, cost, self._reference.cost)

@@ -1,0 +1,115 @@
+"""Rows a second of our fine-tuning loop beside Hugging Face's Trainer.
+
+Same weights (the MiniLM seed), rows (the shipped task), batch size, learning rate
+schedule and precision; the Trainer gets the library's own BERT with dynamic padding.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgetran_host.job.running import free_cores
+from edgetran_host.models.seeds import PACKAGED, _package_folder, load_seed, seed_model
+from edgetran_host.tasks import encode, load_task
+from edgetran_host.training import Recipe, fine_tune
+from edgetran_host.training.precision import has_fast_bf16
+from side_by_side import options, ratio
+
+ROWS, LENGTH, BATCH = 640, 32, 32
+BLOCKS = 4
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--blocks", type=int, default=BLOCKS)
+    given = parser.parse_args()
+    threads = given.threads or free_cores()
+    torch.set_num_threads(threads)
+    task = load_task("intents", limit=ROWS)
+    seconds = {"ours": [], "Trainer": []}
+    for _ in range(given.blocks):
+        seconds["ours"].append(ours(task, threads))
+        seconds["Trainer"].append(trainer(task))
+    found = {name: np.array(values)[:, None] for name, values in seconds.items()}
+    share = ratio(found["Trainer"], found["ours"])
+    if given.json:
+        import json
+
+        rates = {name: ROWS / float(np.median(values)) for name, values in seconds.items()}
+        print(json.dumps({"benchmark": "training", "rows_s": rates, "speed_up": share.__dict__}))
+        return
+    print(f"fine-tuning MiniLM-L6, {ROWS} rows, batch {BATCH}, {threads} threads")
+    for name, values in seconds.items():
+        print(f"  {name:<10} {ROWS / np.median(values):8.1f} rows/s")
+    print(f"  ours is {share} times as fast")
+
+
+def ours(task, threads: int) -> float:  # type: ignore[no-untyped-def]
+    seed = load_seed("minilm")
+    model = seed_model(seed, len(task.labels), LENGTH)
+    rows = encode(seed.tokenizer_json, task.train, LENGTH, task)
+    recipe = Recipe(epochs=1, batch_size=BATCH, learning_rate=5e-5)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        fine_tune(model, rows, task, recipe, checkpoint=Path(folder), threads=threads)
+        return time.perf_counter() - started
+
+
+def trainer(task) -> float:  # type: ignore[no-untyped-def]
+    from datasets import Dataset, disable_progress_bars
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+    from transformers.utils import logging as library_logging
+
+    library_logging.set_verbosity_error()
+    logging.disable(logging.WARNING)
+    disable_progress_bars()
+    library_logging.disable_progress_bar()
+    source = _package_folder("minilm", PACKAGED["minilm"])
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    places = {label: at for at, label in enumerate(task.labels)}
+    table = Dataset.from_dict(
+        {
+            "text": [row.text for row in task.train],
+            "label": [places[row.label] for row in task.train],
+        }
+    ).map(lambda row: tokenizer(row["text"], truncation=True, max_length=LENGTH), batched=True)
+    model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=len(places))
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=BATCH,
+            learning_rate=5e-5,
+            warmup_ratio=0.06,
+            weight_decay=0.01,
+            bf16=has_fast_bf16(),
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        loop = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=table.remove_columns("text"),
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
+        started = time.perf_counter()
+        loop.train()
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
