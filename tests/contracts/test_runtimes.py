@@ -1,0 +1,159 @@
+"""What every runtime promises, run by each one that edgetran knows, on a real graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from edgetran_daemon.runtimes import RUNTIMES, runtime_class
+from edgetran_daemon.runtimes.base import InputRefused, Runtime, RuntimeFailure, Tensor
+
+Tokens = dict[str, Tensor]
+
+
+class RuntimeContract:
+    """A runtime passes with the fixtures `kind` (its class) and `graph` (tiny_bundle's model)."""
+
+    @pytest.fixture
+    def kind(self) -> type[Runtime]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def graph(self, tmp_path: Path, tiny: ModuleType) -> Path:
+        path = tmp_path / "graph"
+        path.write_bytes(tiny.graph())
+        return path
+
+    @pytest.fixture
+    def runtime(self, kind: type[Runtime], graph: Path) -> Runtime:
+        return kind(str(graph), threads=1)
+
+    @pytest.fixture
+    def tokens(self, tiny: ModuleType) -> Tokens:
+        found: Tokens = tiny.encode(tiny.TEXTS)
+        return found
+
+    def test_it_says_which_version_it_is(self, kind: type[Runtime]) -> None:
+        assert kind.version()
+
+    def test_it_describes_the_graph(self, runtime: Runtime, tiny: ModuleType) -> None:
+        inputs = {spec.name: (spec.dtype, spec.shape) for spec in runtime.inputs}
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        assert inputs == dict.fromkeys(names, ("int64", (None, tiny.LENGTH)))
+        (output,) = runtime.outputs
+        assert (output.name, output.dtype) == ("logits", "float32")
+        assert output.shape == (None, len(tiny.LABELS))
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_it_computes_what_the_graph_says(
+        self, kind: type[Runtime], graph: Path, tokens: Tokens, tiny: ModuleType, threads: int
+    ) -> None:
+        outputs = kind(str(graph), threads).run(tokens)
+        assert set(outputs) == {"logits"}
+        assert outputs["logits"].dtype == np.float32
+        np.testing.assert_allclose(outputs["logits"], tiny.reference(tokens), atol=1e-5)
+
+    def test_a_row_does_not_depend_on_its_neighbours(
+        self, runtime: Runtime, tokens: Tokens
+    ) -> None:
+        together = runtime.run(tokens)["logits"]
+        for row in range(len(together)):
+            alone = runtime.run({name: t[row : row + 1] for name, t in tokens.items()})["logits"]
+            np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
+
+    def test_a_result_is_the_callers_to_keep(self, runtime: Runtime, tokens: Tokens) -> None:
+        first = runtime.run(tokens)["logits"]
+        kept = first.copy()
+        runtime.run({name: tensor[::-1] for name, tensor in tokens.items()})
+        np.testing.assert_array_equal(first, kept)
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            lambda tensor: np.frombuffer(tensor.tobytes(), tensor.dtype).reshape(tensor.shape),
+            lambda tensor: np.asfortranarray(tensor),
+            lambda tensor: np.repeat(tensor, 2, axis=1)[:, ::2],
+        ],
+        ids=["read-only", "column-major", "strided"],
+    )
+    def test_any_layout_in_memory_will_do(
+        self, runtime: Runtime, tokens: Tokens, form: Callable[[Tensor], Tensor]
+    ) -> None:
+        given = {name: form(tensor) for name, tensor in tokens.items()}
+        before = {name: tensor.copy() for name, tensor in given.items()}
+        found = runtime.run(given)["logits"]
+        np.testing.assert_array_equal(found, runtime.run(tokens)["logits"])
+        for name, tensor in given.items():
+            np.testing.assert_array_equal(tensor, before[name])
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda tokens: tokens.pop("input_ids"),
+            lambda tokens: tokens.update(more=tokens["input_ids"]),
+            lambda tokens: tokens.update(input_ids=tokens["input_ids"].astype(np.int32)),
+            lambda tokens: tokens.update(input_ids=tokens["input_ids"].astype(np.float32)),
+            lambda tokens: tokens.update(input_ids=tokens["input_ids"][:, :-1]),
+            lambda tokens: tokens.update(input_ids=tokens["input_ids"][0]),
+            lambda tokens: tokens.update(input_ids=tokens["input_ids"][:1]),
+            lambda tokens: tokens.update({name: t[:0] for name, t in tokens.items()}),
+            lambda tokens: tokens.update(input_ids=np.full_like(tokens["input_ids"], 10_000)),
+        ],
+        ids=[
+            "missing",
+            "unknown",
+            "int32",
+            "float",
+            "short",
+            "one-dimension",
+            "rows-differ",
+            "no-rows",
+            "beyond-the-vocabulary",
+        ],
+    )
+    def test_tensors_that_do_not_fit_are_the_callers_mistake(
+        self, runtime: Runtime, tokens: Tokens, spoil: Callable[[Tokens], object]
+    ) -> None:
+        spoilt = dict(tokens)
+        spoil(spoilt)
+        with pytest.raises(InputRefused):
+            runtime.run(spoilt)
+        assert runtime.run(tokens)["logits"].shape == (len(tokens["input_ids"]), 3)
+
+    @pytest.mark.parametrize("kept", [slice(0, 0), slice(0, 400), slice(100, None)])
+    def test_a_graph_that_is_none_fails_to_load(
+        self, kind: type[Runtime], graph: Path, kept: slice
+    ) -> None:
+        graph.write_bytes(graph.read_bytes()[kept])
+        with pytest.raises(RuntimeFailure):
+            kind(str(graph), threads=1)
+
+    def test_a_graph_that_is_absent_fails_to_load(
+        self, kind: type[Runtime], tmp_path: Path
+    ) -> None:
+        with pytest.raises(RuntimeFailure):
+            kind(str(tmp_path / "absent"), threads=1)
+
+
+class TestEveryRuntime(RuntimeContract):
+    @pytest.fixture(params=RUNTIMES)
+    def kind(self, request: pytest.FixtureRequest) -> type[Runtime]:
+        found = runtime_class(request.param)
+        reason = found.unavailable()
+        if reason:
+            pytest.skip(reason)
+        assert found.name == request.param
+        return found
+
+
+def test_an_unknown_runtime_is_refused_with_the_known() -> None:
+    with pytest.raises(RuntimeFailure, match="onnxruntime"):
+        runtime_class("abacus")
+
+
+def test_the_runtimes_of_the_table_can_be_imported_and_say_whether_they_work() -> None:
+    reasons: Sequence[str] = [runtime_class(name).unavailable() for name in RUNTIMES]
+    assert "" in reasons, "no runtime works here: the tests of this file prove nothing"
