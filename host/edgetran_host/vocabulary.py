@@ -67,18 +67,30 @@ def _spelling(raw: Mapping[str, Any], tokenizer: Tokenizer, texts: Sequence[str]
 
     Only words of several characters: one that stands alone counts as the piece it is.
     """
+    characters: Counter[str] = Counter()
+    for word, times in _words(tokenizer, texts).items():
+        if len(word) > 1:
+            characters.update(dict.fromkeys(word, times))
     vocab, mark = raw["model"]["vocab"], _mark(raw)
-    found: Counter[int] = Counter()
+    return Counter(
+        {
+            vocab[piece]: times
+            for character, times in characters.items()
+            for piece in (character, mark + character)
+            if piece in vocab
+        }
+    )
+
+
+def _words(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
     for text in texts:
         if tokenizer.normalizer is not None:
             text = tokenizer.normalizer.normalize_str(text)
-        words = [(text, (0, 0))]
-        if tokenizer.pre_tokenizer is not None:
-            words = tokenizer.pre_tokenizer.pre_tokenize_str(text)
-        for word, _ in words:
-            if len(word) > 1:
-                spelt = (piece for character in word for piece in (character, mark + character))
-                found.update(vocab[piece] for piece in spelt if piece in vocab)
+        if tokenizer.pre_tokenizer is None:
+            found[text] += 1
+        else:
+            found.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
     return found
 
 
