@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -10,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+hypothesis.settings.register_profile("edgetran", deadline=None)  # busy machines are no failures
+hypothesis.settings.load_profile("edgetran")
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +38,28 @@ def tiny() -> ModuleType:
     return module
 
 
+class SmallDisk:
+    """A file system that a test may fill; the fixture `small_disk` makes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self) -> None:
+        with self._filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"\0" * 4096):
+                pass
+
+    def make_room(self) -> None:
+        self._filler.unlink()
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Makes a file system of so many bytes; skips where nobody may mount one."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
+    """Mounts a file system of so many bytes; skips where that is not permitted."""
     mounted: list[Path] = []
 
-    def make(size_bytes: int) -> Path:
+    def make(size_bytes: int) -> SmallDisk:
         if shutil.which("mount") is None:
             pytest.skip("needs `mount` for a small disk")
         folder = tmp_path / f"disk-{len(mounted)}"
@@ -50,7 +70,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         if done.returncode:
             pytest.skip(f"may not mount a small disk: {done.stderr.strip()}")
         mounted.append(folder)
-        return folder
+        return SmallDisk(folder)
 
     yield make
     for folder in mounted:
