@@ -1,0 +1,123 @@
+"""Figures of an emulated board come from its model and say so."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from edgetran_daemon.board import emulated, this_machine
+from edgetran_daemon.emulation import BoardClock, modelled
+from edgetran_daemon.records import MODELLED, VALID, MeasureRecord, Quantity
+from edgetran_devices import UnitModel, load_board, names
+from edgetran_protos.bundle import Variant, Work
+from edgetran_protos.errors import UnknownTarget
+
+WORK = Work(4e7, 2e7, 3e6, 5e6, 1e6, 60)
+VARIANT = Variant("onnxruntime-int8", "onnxruntime", "int8", "sha256:0", 10, WORK, 0.0)
+UNITS = [unit for name in names() for unit in load_board(name).units.values()]
+
+
+def record(batch_size: int = 1) -> MeasureRecord:
+    """Of this machine, with samples and a verdict that must not pass for the board's."""
+    seconds = Quantity(1.0, 0.9, 1.1)
+    return MeasureRecord(
+        bundle_digest="sha256:0",
+        variant=VARIANT.name,
+        board="x",
+        unit="cpu",
+        modelled=False,
+        source="latency: perf_counter in the worker",
+        verdict=VALID,
+        reasons=(),
+        latency_p50_s=seconds,
+        latency_p95_s=seconds,
+        latency_p99_s=seconds,
+        energy_j=Quantity(123.0),
+        peak_power_w=None,
+        latency_cv=0.3,
+        load_s=0.5,
+        peak_memory_bytes=1000,
+        artefact_bytes=10,
+        threads=1,
+        batch_size=batch_size,
+        sequence_length=8,
+        runs_a_block=3,
+        runtime="onnxruntime 1.0",
+        started_unix_s=1.0,
+        samples_s=(1.0, 1.0),
+    )
+
+
+def expected_s(unit: UnitModel, batch_size: int) -> float:
+    """The roofline of the cost model, written out once more."""
+    compute_s = WORK.matmul_flops / unit.fp32_flops + WORK.int8_ops / unit.int8_ops
+    memory_bytes = WORK.weight_bytes + WORK.elementwise_bytes * batch_size
+    busy_s = max(compute_s * batch_size, memory_bytes / unit.bandwidth_bytes_s)
+    return unit.overhead_s + WORK.kernel_launches * unit.launch_s + busy_s
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: f"{unit.name}-{unit.active_w}W")
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_the_boards_model_takes_the_place_of_this_machines_figures(
+    unit: UnitModel, batch_size: int
+) -> None:
+    found = modelled(record(batch_size), unit, WORK)
+    latency_s = expected_s(unit, batch_size)
+    assert found.latency_p50_s.value == pytest.approx(latency_s)
+    assert found.latency_p95_s.value == pytest.approx(latency_s * unit.p95_ratio)
+    assert found.latency_p99_s.value == pytest.approx(latency_s * unit.p99_ratio)
+    assert found.energy_j is not None
+    assert found.energy_j.value == pytest.approx(latency_s * unit.active_w)
+    assert found.peak_power_w is not None
+    assert found.peak_power_w.value == unit.peak_w
+    for quantity in (found.latency_p50_s, found.energy_j, found.peak_power_w):
+        assert quantity.low == pytest.approx(quantity.value * (1 - unit.relative_error))
+        assert quantity.high == pytest.approx(quantity.value * (1 + unit.relative_error))
+
+
+def test_a_modelled_record_cannot_be_taken_for_a_measured_one() -> None:
+    own = record()
+    found = modelled(own, UNITS[0], WORK)
+    assert (found.modelled, found.verdict) == (True, MODELLED)
+    assert found.source == UNITS[0].source
+    assert "board_is_emulated" in found.reasons
+    assert found.samples_s == ()
+    assert (found.latency_cv, found.runs_a_block) == (0.0, 0)
+    kept = ("load_s", "peak_memory_bytes", "artefact_bytes", "bundle_digest", "variant", "runtime")
+    assert all(getattr(found, name) == getattr(own, name) for name in kept)
+
+
+def test_the_clock_adds_up_what_the_board_would_have_spent() -> None:
+    unit = load_board("nano").units["gpu"]
+    clock = BoardClock(unit)
+    assert clock.busy_s == 0
+    first, second = clock.charge(VARIANT, 1), clock.charge(VARIANT, 5)
+    assert first == pytest.approx(expected_s(unit, 1))
+    assert second == pytest.approx(expected_s(unit, 5))
+    assert first is not None
+    assert second is not None
+    assert clock.busy_s == pytest.approx(first + second)
+
+
+def test_a_real_board_has_no_modelled_time() -> None:
+    clock = BoardClock(None)
+    assert clock.charge(VARIANT, 1) is None
+    assert clock.busy_s == 0
+
+
+def test_boards_say_what_they_are() -> None:
+    nano = emulated("nano:gpu")
+    assert (nano.id, nano.unit, nano.emulated) == ("jetson-nano", "gpu", True)
+    assert nano.model == load_board("nano").units["gpu"]
+    own = this_machine()
+    assert (own.id, own.emulated, own.model) == ("local", False, None)
+    assert own.cpu_count >= 1
+    assert own.memory_bytes > 1 << 28
+    assert not dataclasses.replace(nano, model=None).emulated
+
+
+@pytest.mark.parametrize("name", ["local", "nanoo", "nano:tpu", "", ":", "nano:"])
+def test_what_cannot_be_emulated(name: str) -> None:
+    with pytest.raises(UnknownTarget) as caught:
+        emulated(name)
+    assert caught.value.hint
