@@ -23,7 +23,7 @@ MAX_HEADER_BYTES = 1 << 20
 
 def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[bytes]:
     """The pieces of one frame, to be written in order."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     described = [
         {"name": name, "dtype": array.dtype.str, "shape": array.shape}
         for name, array in arrays.items()

@@ -1,0 +1,243 @@
+"""What may be asked of a measurement, and what its records are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from edgetran_daemon.board import emulated, this_machine, usable_cores
+from edgetran_daemon.deployments import Deployments
+from edgetran_daemon.ledger import Ledger
+from edgetran_daemon.measurement import Measurements, check, rows_of
+from edgetran_daemon.records import MODELLED, MeasureProgress, MeasureRecord, MeasureSpec, Subject
+from edgetran_daemon.sensors import PowerSensor, Rapl
+from edgetran_daemon.store.blobs import BlobStore
+from edgetran_daemon.store.bundles import BundleStore
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import BoardBusy, BundleMissing, InputError, UnknownVariant, UsageError
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+SUBJECT = Subject("sha256:" + "0" * 64)
+SPEC = MeasureSpec((SUBJECT,), threads=1)
+QUICK = dataclasses.replace(SPEC, warmup_runs=1, runs=5, blocks=2, min_block_s=0.02)
+WATTS = 10.0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"subjects": ()},
+        {"subjects": (SUBJECT,) * 65},
+        {"blocks": 101},
+        {"runs": 200_001, "blocks": 1},
+        {"runs": 100_001, "blocks": 2},
+        {"batch_size": 257},
+        {"threads": 4 * usable_cores() + 1},
+        {"warmup_runs": 1_000_001},
+        {"min_block_s": -1.0},
+        {"min_block_s": 10.5},
+        {"min_block_s": float("nan")},
+    ],
+)
+def test_more_than_a_board_can_do_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        check(dataclasses.replace(SPEC, **asked))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"subjects": (SUBJECT,) * 64},
+        {"blocks": 100},
+        {"runs": 100_000, "blocks": 2},
+        {"batch_size": 256},
+        {"threads": 4 * usable_cores()},
+        {"min_block_s": 0.0},
+        {"min_block_s": 10.0},
+    ],
+)
+def test_the_limits_themselves_are_allowed(asked: dict[str, Any]) -> None:
+    check(dataclasses.replace(SPEC, **asked))
+
+
+@given(arrays.arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 4))), st.integers(1, 20))
+def test_golden_rows_are_used_over_and_over(rows: Any, count: int) -> None:
+    found = rows_of(rows, count)
+    assert found.shape == (count, rows.shape[1])
+    assert all((found[i] == rows[i % len(rows)]).all() for i in range(count))
+
+
+def test_without_golden_rows_there_is_nothing_to_measure_with() -> None:
+    with pytest.raises(InputError) as caught:
+        rows_of(np.zeros((0, 8), np.int64), 1)
+    assert caught.value.hint
+
+
+class Bench:
+    """Measurements of one board over a store that holds `bundle`."""
+
+    def __init__(
+        self, state: Path, bundle: Bundle, target: str = "", sensor: PowerSensor | None = None
+    ) -> None:
+        self.bundle = bundle
+        self.blobs = BlobStore(state, reserve_bytes=0)
+        self.store = BundleStore(self.blobs)
+        for blob in bundle.transfer_blobs():
+            with self.blobs.arriving(blob.digest, blob.size_bytes, 0) as arrival:
+                arrival.write(bundle.read(blob.digest))
+                arrival.finish()
+        board = emulated(target) if target else this_machine()
+        self.deployments = Deployments(self.store, Ledger(state / "deployments.json"), 1)
+        self.measurements = Measurements(self.store, self.deployments, board, sensor)
+
+    def spec(self, **asked: Any) -> MeasureSpec:
+        return dataclasses.replace(QUICK, subjects=(Subject(self.bundle.digest),), **asked)
+
+    def measure(self, spec: MeasureSpec) -> tuple[list[MeasureProgress], list[MeasureRecord]]:
+        async def run() -> list[Any]:
+            return [event async for event in self.measurements.measure(spec)]
+
+        events = asyncio.run(run())
+        steps = [event for event in events if isinstance(event, MeasureProgress)]
+        return steps, [event for event in events if isinstance(event, MeasureRecord)]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, tiny: ModuleType) -> Bundle:
+    made: Bundle = tiny.make(tmp_path / "bundle")
+    return made
+
+
+@pytest.fixture
+def bench(tmp_path: Path, bundle: Bundle) -> Bench:
+    return Bench(tmp_path / "state", bundle)
+
+
+def test_a_record_says_what_was_measured_and_how(bench: Bench, tiny: ModuleType) -> None:
+    before = time.time()
+    steps, (record,) = bench.measure(bench.spec(batch_size=4))
+    assert [s.stage for s in steps] == ["load", "warm-up", "measure", "measure", "measure"]
+    assert (steps[-1].done, steps[-1].total) == (2, 2)
+    assert (record.board, record.unit, record.modelled) == ("local", "cpu", False)
+    assert record.bundle_digest == bench.bundle.digest
+    assert (record.variant, record.sequence_length) == (tiny.VARIANT, tiny.LENGTH)
+    assert (record.threads, record.batch_size) == (1, 4)
+    assert record.runtime.startswith("onnxruntime ")
+    assert len(record.samples_s) >= 2 * record.runs_a_block >= 10
+    assert record.latency_p50_s.value == pytest.approx(np.median(record.samples_s))
+    assert (record.energy_j, record.peak_power_w) == (None, None), "no sensor is not zero joules"
+    assert before <= record.started_unix_s <= time.time()
+    assert psutil.Process().children() == []
+
+
+def test_subjects_come_back_in_order_and_each_knows_itself(bench: Bench) -> None:
+    spec = bench.spec()
+    twice = dataclasses.replace(spec, subjects=(*spec.subjects, Subject(bench.bundle.digest, "")))
+    steps, records = bench.measure(twice)
+    assert len(records) == 2
+    measured = [s.done for s in steps if s.stage == "measure"]
+    assert measured == [0, 1, 2, 3, 4], "block by block, in turn"
+
+
+def test_more_threads_than_cores_is_suspect(bench: Bench) -> None:
+    _, (record,) = bench.measure(bench.spec(threads=usable_cores() + 1))
+    assert record.verdict != "valid"
+    assert "more_threads_than_cores" in record.reasons
+
+
+def test_an_emulated_board_runs_the_model_but_reports_its_own_figures(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    bench = Bench(tmp_path / "state", bundle, "nano")
+    begun = time.monotonic()
+    _, (record,) = bench.measure(bench.spec(runs=100, blocks=50, min_block_s=5.0))
+    assert time.monotonic() - begun < 20, "the blocks asked for would last minutes"
+    assert (record.board, record.modelled, record.verdict) == ("jetson-nano", True, MODELLED)
+
+
+@pytest.mark.parametrize(
+    ("subject", "error"),
+    [
+        (SUBJECT, BundleMissing),
+        (Subject("", "abacus"), UnknownVariant),
+    ],
+)
+def test_a_measurement_that_fails_leaves_the_board_free(
+    bench: Bench, subject: Subject, error: type[Exception]
+) -> None:
+    wrong = dataclasses.replace(subject, bundle_digest=subject.bundle_digest or bench.bundle.digest)
+    spec = dataclasses.replace(bench.spec(), subjects=(Subject(bench.bundle.digest), wrong))
+    with pytest.raises(error):
+        bench.measure(spec)
+    assert psutil.Process().children() == []
+    assert bench.measure(bench.spec())[1]
+
+
+def test_two_measurements_do_not_measure_each_other(bench: Bench) -> None:
+    async def run() -> None:
+        first = bench.measurements.measure(bench.spec())
+        await first.__anext__()
+        second = bench.measurements.measure(bench.spec())
+        with pytest.raises(BoardBusy):
+            await second.__anext__()
+        with pytest.raises(BoardBusy):
+            bench.store.discard(bench.bundle.digest, [])
+        await first.aclose()  # the client hangs up
+        assert psutil.Process().children() == []
+        assert [e async for e in bench.measurements.measure(bench.spec())]
+        assert bench.store.discard(bench.bundle.digest, []) > 0
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def package(root: Path, watts: float) -> Iterator[Rapl]:
+    """A RAPL package that draws constant power for as long as the test runs."""
+    folder, ended, begun = root / "intel-rapl:0", threading.Event(), time.monotonic()
+    folder.mkdir(parents=True)
+    (folder / "name").write_text("package-0")
+    (folder / "max_energy_range_uj").write_text(str(1 << 50))
+
+    def count() -> None:
+        while not ended.wait(0.002):
+            partial = folder / "partial"
+            partial.write_text(str(round((time.monotonic() - begun) * watts * 1e6)))
+            partial.replace(folder / "energy_uj")
+
+    (folder / "energy_uj").write_text("0")
+    thread = threading.Thread(target=count)
+    thread.start()
+    yield Rapl(root)
+    ended.set()
+    thread.join()
+
+
+def test_energy_is_power_times_the_time_of_one_inference(tmp_path: Path, bundle: Bundle) -> None:
+    with package(tmp_path / "powercap", WATTS) as sensor:
+        bench = Bench(tmp_path / "state", bundle, sensor=sensor)
+        begun = time.monotonic()
+        _, (record,) = bench.measure(bench.spec(min_block_s=0.4, blocks=3, batch_size=256))
+        elapsed_s = time.monotonic() - begun
+    assert record.energy_j is not None
+    assert record.energy_j.low is not None
+    assert record.energy_j.high is not None
+    runs = len(record.samples_s)
+    assert WATTS * sum(record.samples_s) / runs * 0.9 <= record.energy_j.high
+    assert record.energy_j.low <= WATTS * elapsed_s / runs
+    assert record.peak_power_w is not None
+    assert record.peak_power_w.value > 0.5 * WATTS
+    assert "rapl" in record.source
+    assert "not the whole board" in record.source

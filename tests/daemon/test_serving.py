@@ -1,0 +1,135 @@
+"""A served model: restarts, the bounded queue, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from edgetran_daemon import serving
+from edgetran_daemon.serving import QUEUE_LIMIT, ServedModel, golden_inputs
+from edgetran_daemon.store.blobs import BlobStore
+from edgetran_daemon.store.bundles import BundleStore
+from edgetran_daemon.text import MAX_ROWS
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
+
+Work = Callable[[ServedModel], Awaitable[Any]]
+TEXTS = [("turn on the light",), ("heat on",)]
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny: ModuleType) -> BundleStore:
+    """Holds one bundle."""
+    bundle: Bundle = tiny.make(tmp_path / "bundle")
+    store = BundleStore(BlobStore(tmp_path / "state", reserve_bytes=0))
+    for blob in bundle.transfer_blobs():
+        with store.blobs.arriving(blob.digest, blob.size_bytes, 0) as arrival:
+            arrival.write(bundle.read(blob.digest))
+            arrival.finish()
+    return store
+
+
+def serve(store: BundleStore, work: Work) -> Any:
+    (digest,) = (d for d in store.blobs.digests() if len(store._named(d)) > 1)
+
+    async def run() -> Any:
+        bundle = store.open(digest)
+        model = ServedModel(store, bundle, bundle.variant(""), threads=1)
+        await model.start()
+        pid = model.worker_pid
+        try:
+            return await work(model)
+        finally:
+            await asyncio.wait_for(model.close(), 20)
+            assert pid is not None
+            assert not psutil.pid_exists(pid)
+
+    return asyncio.run(run())
+
+
+def test_it_answers_texts_and_tensors_alike(store: BundleStore, tiny: ModuleType) -> None:
+    async def work(model: ServedModel) -> None:
+        answer = await model.predict(TEXTS)
+        logits = tiny.reference(tiny.encode([list(text) for text in TEXTS]))
+        assert [p.label for p in answer.predictions] == [tiny.LABELS[i] for i in logits.argmax(1)]
+        assert answer.tokenize_s > 0
+        assert answer.infer_s > 0
+        ran = await model.infer(golden_inputs(model.card))
+        np.testing.assert_allclose(
+            ran.outputs["logits"], model.card.golden.logits[model.variant.name], atol=1e-5
+        )
+        assert model.requests == 2
+
+    serve(store, work)
+
+
+def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(store: BundleStore) -> None:
+    async def work(model: ServedModel) -> None:
+        expected = (await model.predict(TEXTS)).predictions
+        for _ in range(2):
+            assert model.worker_pid is not None
+            psutil.Process(model.worker_pid).kill()
+            while model.ready:
+                await asyncio.sleep(0.01)
+            assert (await model.predict(TEXTS)).predictions == expected
+
+    serve(store, work)
+
+
+def test_a_model_that_cannot_come_back_says_so(
+    store: BundleStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "RESTART_WAIT_S", 1.5)
+
+    async def work(model: ServedModel) -> None:
+        store.graph(model.variant).write_bytes(b"rotten")
+        assert model.worker_pid is not None
+        psutil.Process(model.worker_pid).kill()
+        while model.ready:
+            await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeFault, match="keeps dying") as caught:
+            await model.predict(TEXTS)
+        assert caught.value.hint
+
+    serve(store, work)
+    assert "cannot be loaded again" in caplog.text
+
+
+def test_the_queue_is_bounded(store: BundleStore) -> None:
+    async def work(model: ServedModel) -> list[Any]:
+        calls = [model.predict(TEXTS[:1]) for _ in range(QUEUE_LIMIT + 3)]
+        found = list(await asyncio.gather(*calls, return_exceptions=True))
+        assert len((await model.predict(TEXTS)).predictions) == 2, "there is room again"
+        return found
+
+    found = serve(store, work)
+    refused = [one for one in found if isinstance(one, BaseException)]
+    assert len(refused) == 3
+    assert all(isinstance(one, BoardBusy) and one.hint for one in refused)
+
+
+def test_an_end_waits_for_what_came_before(store: BundleStore) -> None:
+    async def work(model: ServedModel) -> None:
+        calls = [asyncio.ensure_future(model.predict(TEXTS)) for _ in range(5)]
+        await asyncio.sleep(0)  # all have been admitted and are being tokenized
+        await model.close()
+        answers = await asyncio.gather(*calls)
+        assert [len(answer.predictions) for answer in answers] == [2] * 5
+
+    serve(store, work)
+
+
+@pytest.mark.parametrize("rows", [0, MAX_ROWS + 1])
+def test_a_request_has_some_rows_but_not_any_number(store: BundleStore, rows: int) -> None:
+    async def work(model: ServedModel) -> None:
+        one = golden_inputs(model.card)
+        with pytest.raises(InputError):
+            await model.infer({name: np.resize(t, (rows, t.shape[1])) for name, t in one.items()})
+
+    serve(store, work)
