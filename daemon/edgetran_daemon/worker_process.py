@@ -133,7 +133,7 @@ class WorkerProcess:
                 reply, found = await asyncio.shield(exchange)
             except asyncio.CancelledError:
                 # The frame must be read to its end, or the next caller gets our reply.
-                await asyncio.wait([exchange])
+                await asyncio.gather(exchange, return_exceptions=True)
                 raise
         if reply["ok"]:
             return reply, found

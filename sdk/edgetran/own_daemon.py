@@ -68,12 +68,18 @@ class OwnDaemon:
 
 def ensure(daemon: OwnDaemon) -> str:
     """The address of the running daemon, started if need be."""
-    with locked(daemon.state / "start.lock"):
-        address = running(daemon)
-        if address:
-            return address
-        _await_departure(daemon)
-        return _start(daemon)
+    try:
+        with locked(daemon.state / "start.lock"):
+            address = running(daemon)
+            if address:
+                return address
+            _await_departure(daemon)
+            return _start(daemon)
+    except OSError as exc:
+        raise BoardError(
+            f"no daemon can work in {daemon.state}: {exc.strerror or exc}",
+            hint="free some disk space there, or set EDGETRAN_HOME to a folder of yours",
+        ) from exc
 
 
 def running(daemon: OwnDaemon) -> str:
@@ -121,7 +127,8 @@ def _start(daemon: OwnDaemon) -> str:
             hint="pip install 'edgetran-daemon[onnxruntime]'",
         )
     daemon.ready_file.unlink(missing_ok=True)
-    with daemon.log_file.open("wb") as log:
+    daemon.log_file.write_text(f"{' '.join(daemon.command())}\n")  # fails when the disk is full
+    with daemon.log_file.open("ab") as log:
         process = subprocess.Popen(
             daemon.command(),
             stdin=subprocess.DEVNULL,

@@ -83,7 +83,7 @@ async def _to_its_end(work: Callable[..., Result], *arguments: object) -> Result
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)  # nobody is left to hear of a failure
         raise
 
 
