@@ -33,7 +33,7 @@ class PowerWindow:
         trace: Optional[TracebackType],
     ) -> None:
         self._sampling.cancel()
-        await asyncio.wait([self._sampling])
+        await asyncio.gather(self._sampling, return_exceptions=True)
         self.energy_j = self._sensor.energy_j() - self._begun_j
 
     async def _sample(self) -> None:

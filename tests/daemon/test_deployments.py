@@ -184,14 +184,21 @@ def test_a_model_that_gives_other_answers_never_serves(
 
 
 def test_a_full_disk_leaves_the_old_model_serving(
-    small_disk: Callable[[int], Any], first: Bundle, second: Bundle
+    small_disk: Callable[[int], Any],
+    first: Bundle,
+    second: Bundle,
+    tmp_path: Path,
+    tiny: ModuleType,
 ) -> None:
     disk = small_disk(1 << 20)
+    wrong = tiny.make(tmp_path / "wrong", seed=2, wrong_by=1.0)
 
     async def work() -> None:
-        async with daemon(disk.path, first, second) as board:
+        async with daemon(disk.path, first, second, wrong) as board:
             await deploy(board, first)
             disk.fill()
+            with pytest.raises(ProbeFailed):  # the reason, not that it cannot be written down
+                await deploy(board, wrong)
             with pytest.raises(DiskFull) as caught:
                 await deploy(board, second)
             assert caught.value.hint

@@ -81,8 +81,9 @@ def test_a_caller_that_leaves_does_not_leave_its_answer_to_the_next(
     other = {name: tensor[::-1] for name, tensor in tokens.items()}
 
     async def work(worker: WorkerProcess, loaded: Loaded) -> Tensor:
-        leaver = asyncio.ensure_future(worker.run(tokens))
-        await asyncio.sleep(0)
+        busy = worker.time(tokens, runs=1, min_s=0.3, max_s=9.0, max_runs=MANY)
+        leaver = asyncio.ensure_future(busy)
+        await asyncio.sleep(0.1)  # it is being answered
         leaver.cancel()
         return (await worker.run(other)).outputs["logits"]
 

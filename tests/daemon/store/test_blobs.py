@@ -85,6 +85,9 @@ def test_a_transfer_goes_on_where_it_stopped(
 def test_a_client_may_begin_again_further_back(store: BlobStore) -> None:
     with store.arriving(DIGEST, len(DATA), 0) as blob:
         blob.write(b"not what it should be")
+    with store.arriving(DIGEST, len(DATA), 3) as blob:
+        blob.write(b"less")
+    assert store.received_bytes(DIGEST) == 7, "what lay behind is gone"
     with store.arriving(DIGEST, len(DATA), 0) as blob:
         blob.write(DATA)
         blob.finish()
