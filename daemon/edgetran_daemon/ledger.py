@@ -151,8 +151,9 @@ class Ledger:
             self._names = {model: _names(entry) for model, entry in raw["models"].items()}
             self._history = [Record(**record) for record in raw["history"]]
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            reason = f"it lacks {exc}" if isinstance(exc, KeyError) else exc
             raise BoardError(
-                f"{self._path} cannot be read: {exc}", hint="move it away and deploy again"
+                f"{self._path} cannot be read: {reason}", hint="move it away and deploy again"
             ) from exc
 
 

@@ -10,6 +10,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ LEAVE_S = 15.0  # how long one may take to leave: its last calls get ten seconds
 POLL_S = 0.05
 IDLE_EXIT_S = 900
 LOG_TAIL_LINES = 15
+
+COMPLAINT = re.compile(r"^edgetran-daemon: (?P<line>.*)\n +hint: (?P<hint>.*)\Z", re.MULTILINE)
 
 # Held so that Python neither warns about children still running nor leaves them undead.
 _started: list[subprocess.Popen[bytes]] = []
@@ -156,7 +159,10 @@ def _await_ready(daemon: OwnDaemon, process: subprocess.Popen[bytes]) -> str:
 
 def _failed(daemon: OwnDaemon, what: str) -> BoardUnreachable:
     text = daemon.log_file.read_text(encoding="utf-8", errors="replace").strip()
-    tail = "\n".join(text.splitlines()[-LOG_TAIL_LINES:]) or "(it wrote nothing)"
+    told = COMPLAINT.search(text)
+    if told is not None:
+        return BoardUnreachable(f"{what}: {told['line']}", hint=told["hint"])
+    tail = "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
     return BoardUnreachable(
         f"{what}; its log ends:\n{tail}",
         hint=f"the whole log: {daemon.log_file}; "
