@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edgetran_protos.errors import BudgetError
+
 from edgetran_host.job.config import Budget
 
 SCORE_POINT = 0.01
@@ -37,7 +39,19 @@ class Cost:
 
 
 def with_defaults(budget: Budget, seed: Cost) -> Budget:
-    """The user's limits; a limit on latency and bytes is added where none was given."""
+    """The user's limits; a limit on latency and bytes is added where none was given.
+
+    Raises BudgetError for a limit on what the board does not give.
+    """
+    for name, limit, found in (
+        ("energy", budget.max_energy_j, seed.energy_j),
+        ("peak power", budget.max_power_w, seed.peak_power_w),
+    ):
+        if limit and found is None:
+            raise BudgetError(
+                f"the board gives no {name}, so a limit on it cannot be kept",
+                hint="leave that limit out, or choose a board with a power sensor",
+            )
     return Budget(
         max_latency_s=budget.max_latency_s or seed.latency_s / DEFAULT_SPEED_UP,
         max_energy_j=budget.max_energy_j,

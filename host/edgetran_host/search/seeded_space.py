@@ -7,17 +7,24 @@ designs apart; which heads, neurons and word pieces stay is decided by saliency.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgetran_protos.errors import ArchitectureError
 
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.space.architecture import Architecture, Layer
 
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
-FEED_FORWARD_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25)
+FEED_FORWARD_SHARES = (0.75, 0.5, 0.375, 0.25)  # beside the seed's own width
 VOCABULARY_SIZES = (4000, 8000, 12000)
 PRECISIONS = ("int8", "fp32")
 MIN_LAYERS = 2
-WIDTH_STEP = 16  # feed-forward widths stay multiples of this
+WIDTH_STEP = 16  # narrower feed-forward widths are multiples of this
+MIN_WIDTH = 64  # the method's lower bound; a seed's own width may be below
+STARTING_DEPTH = 2 / 3  # of the seed's layers
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,17 @@ class SeededSpace:
 
     @staticmethod
     def around(seed: ModelConfig, *, trimmable: bool = True) -> SeededSpace:
-        """trimmable: the seed's kind of vocabulary can be cut."""
+        """trimmable: the seed's kind of vocabulary can be cut.
+
+        Raises ArchitectureError for a seed that no tied design stands for.
+        """
+        _check_tied(seed.architecture)
         count = len(seed.architecture.layers)
         first = seed.architecture.layers[0]
         heads = {max(1, round(len(first.heads) * share)) for share in HEAD_SHARES}
         width = first.feed_forward[0]
-        widths = {
-            max(WIDTH_STEP, round(width * share / WIDTH_STEP) * WIDTH_STEP)
-            for share in FEED_FORWARD_SHARES
-        }
+        rounded = {round(width * share / WIDTH_STEP) * WIDTH_STEP for share in FEED_FORWARD_SHARES}
+        widths = {width} | {narrow for narrow in rounded if MIN_WIDTH <= narrow < width}
         sizes = tuple(size for size in VOCABULARY_SIZES if trimmable and size < seed.vocab_size)
         return SeededSpace(
             layers=tuple(range(min(MIN_LAYERS, count), count + 1)),
@@ -75,17 +84,45 @@ class SeededSpace:
 
     def starting_points(self) -> tuple[Design, ...]:
         """A few designs that tell depth, width and both apart, tried before any model."""
-        small = self.vocabulary[min(1, len(self.vocabulary) - 1)]
+        trimmed = [size for size in self.vocabulary if size]
+        small = trimmed[min(1, len(trimmed) - 1)] if trimmed else None
         deep, full, wide = self.layers[-1], self.heads[-1], self.feed_forward[-1]
-        depth = self.layers[max(0, len(self.layers) - 3)]
-        half = self.heads[len(self.heads) // 2 - 1] if len(self.heads) > 1 else full
-        narrow = self.feed_forward[len(self.feed_forward) // 2]
+        shallow = max(self.layers[0], round(STARTING_DEPTH * deep))
+        half, narrow = _lower_middle(self.heads), _lower_middle(self.feed_forward)
         found = (
-            Design(depth, full, wide, small, "int8"),
-            Design(depth, half, narrow, small, "int8"),
+            Design(shallow, full, wide, small, "int8"),
+            Design(shallow, half, narrow, small, "int8"),
             Design(deep, half, narrow, small, "int8"),
         )
         return tuple(dict.fromkeys(found))
+
+    def designs(self) -> Iterator[Design]:
+        """All of them, in a fixed order."""
+        for choice in itertools.product(*self._axes()):
+            yield Design(*choice)
+
+    def distance(self, one: Design, other: Design) -> int:
+        """Steps between neighbouring choices that lead from one to the other."""
+        pairs = zip(self._axes(), asdict(one).values(), asdict(other).values())
+        return sum(abs(axis.index(a) - axis.index(b)) for axis, a, b in pairs)
+
+    def _axes(self) -> tuple[tuple[Any, ...], ...]:
+        """In the order of a Design's fields."""
+        return (self.layers, self.heads, self.feed_forward, self.vocabulary, self.precision)
+
+
+def _check_tied(seed: Architecture) -> None:
+    first = seed.layers[0]
+    alike = len(set(seed.layers)) == len(set(first.heads)) == len(first.feed_forward) == 1
+    if not alike:
+        raise ArchitectureError(
+            "a seed needs layers of one shape, with heads of one kind and one feed-forward width",
+            hint="choose a BERT-type encoder as the seed",
+        )
+
+
+def _lower_middle(choices: tuple[int, ...]) -> int:
+    return choices[(len(choices) - 1) // 2]
 
 
 def keep_layers(seed_layers: int, layers: int) -> tuple[int, ...]:

@@ -2,24 +2,31 @@
 
 Every paid evaluation is in the study, so a search that was interrupted goes on
 from it. The first points are fixed (`SeededSpace.starting_points`); after them a
-Gaussian process proposes, with the limits as constraints.
+Gaussian process proposes, with the limits as constraints. What is suggested follows
+from the random seed and the evaluations alone, however often the process was started.
 """
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import optuna
+from edgetran_protos.errors import UsageError
+from optuna.trial import TrialState
 
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design, SeededSpace, from_params, to_params
 
 STUDY_NAME = "search"
-EXCESS_KEY = "excess"
-MAX_REPEATS = 20  # proposals that repeat a known design before the space counts as used up
+RESULT_KEY = "result"  # user attribute of an evaluated trial
+LIMITS = ("latency", "energy", "size", "power")  # in the order of `objective.excess`
 
 
 @dataclass(frozen=True)
@@ -37,75 +44,77 @@ class SeededStudy:
     """Suggests designs and remembers what they gave."""
 
     def __init__(self, space: SeededSpace, path: Path, random_seed: int) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self._space = space
+        self._random_seed = random_seed
+        self._study = _open(path)
         self._asked: dict[int, optuna.Trial] = {}  # suggested, not told yet
-        sampler = optuna.samplers.GPSampler(
-            seed=random_seed,
-            n_startup_trials=len(space.starting_points()),
-            constraints_func=lambda trial: tuple(trial.user_attrs.get(EXCESS_KEY, (0.0,) * 4)),
-        )
-        self._study = optuna.create_study(
-            study_name=STUDY_NAME,
-            storage=f"sqlite:///{path}",
-            sampler=sampler,
-            direction="maximize",
-            load_if_exists=True,
-        )
-        self._drop_unfinished()
-        if not self.trials():
-            for design in space.starting_points():
-                self._study.enqueue_trial(to_params(design), skip_if_exists=True)
+        self._interrupted = self._settle()
 
     def suggest(self) -> tuple[int, Design] | None:
-        """A design nobody paid for yet and its trial number; None when none is found."""
-        known = {trial.design for trial in self.trials()}
-        for _ in range(MAX_REPEATS):
-            trial = self._study.ask(self._distributions())
-            design = from_params(trial.params)
-            if design not in known:
-                self._asked[trial.number] = trial
-                return trial.number, design
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return None
+        """A design nobody paid for yet and its trial number; None when all are paid for."""
+        done = self.trials()
+        known = {trial.design for trial in done}
+        left = [design for design in self._space.designs() if design not in known]
+        if not left:
+            return None
+        first = (*self._interrupted, *self._space.starting_points())
+        self._study.sampler = self._sampler(len(done))
+        trial = self._ask(next((design for design in first if design in left), None))
+        proposed = from_params(trial.params)
+        if proposed not in left:  # the model insists on what it knows: the nearest else
+            self._study.tell(trial, state=TrialState.FAIL)
+            trial = self._ask(min(left, key=lambda design: self._space.distance(design, proposed)))
+        self._asked[trial.number] = trial
+        return trial.number, from_params(trial.params)
 
     def update(self, number: int, trial: Trial, excess: Sequence[float]) -> None:
         asked = self._asked.pop(number)
-        asked.set_user_attr(EXCESS_KEY, list(excess))
-        asked.set_user_attr("cost", asdict(trial.cost))
-        asked.set_user_attr("score", trial.score)
-        asked.set_user_attr("feasible", trial.feasible)
+        for limit, part in zip(LIMITS, excess):
+            asked.set_constraint(limit, part)
+        asked.set_user_attr(RESULT_KEY, asdict(trial))
         self._study.tell(asked, trial.value)
 
     def trials(self) -> list[Trial]:
         """Everything evaluated so far, in order."""
-        complete = self._study.get_trials(
-            deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
-        )
-        return [
-            Trial(
-                design=from_params(trial.params),
-                cost=Cost(**trial.user_attrs["cost"]),
-                score=trial.user_attrs["score"],
-                value=float(trial.value or 0.0),
-                feasible=bool(trial.user_attrs["feasible"]),
-            )
-            for trial in complete
-        ]
+        return [_from_json(found.user_attrs[RESULT_KEY]) for found in self._in(TrialState.COMPLETE)]
 
     def best(self) -> Trial | None:
         """The best design that keeps every limit."""
         kept = [trial for trial in self.trials() if trial.feasible and trial.score is not None]
         return max(kept, key=lambda trial: trial.value, default=None)
 
-    def _drop_unfinished(self) -> None:
-        """A trial that was running when its process died is asked for again."""
-        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        for trial in running:
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            if trial.params:
-                self._study.enqueue_trial(trial.params)
+    def _ask(self, design: Design | None) -> optuna.Trial:
+        """A trial of this design, or of one that the sampler proposes."""
+        if design is not None:
+            self._study.enqueue_trial(to_params(design))
+        return self._study.ask(self._distributions())
+
+    def _settle(self) -> list[Design]:
+        """Ends what a killed process left open; the designs it was working on."""
+        while self._in(TrialState.WAITING):
+            self._study.ask(self._distributions())
+        designs = []
+        for trial in self._in(TrialState.RUNNING):
+            if RESULT_KEY in trial.user_attrs:  # paid for; only the last word is missing
+                self._study.tell(trial.number, trial.user_attrs[RESULT_KEY]["value"])
+                continue
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params.keys() == self._distributions().keys():
+                designs.append(from_params(trial.params))
+        return designs
+
+    def _in(self, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+        found: list[optuna.trial.FrozenTrial] = self._study.get_trials(
+            deepcopy=False, states=(state,)
+        )
+        return found
+
+    def _sampler(self, evaluated: int) -> optuna.samplers.GPSampler:
+        """A fresh one a suggestion, since what it remembers dies with the process."""
+        seed = random.Random(f"{self._random_seed}/{evaluated}").getrandbits(32)
+        return optuna.samplers.GPSampler(
+            seed=seed, n_startup_trials=len(self._space.starting_points())
+        )
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         pieces = tuple(size or 0 for size in self._space.vocabulary)
@@ -120,3 +129,27 @@ class SeededStudy:
             name: optuna.distributions.CategoricalDistribution(values)
             for name, values in choices.items()
         }
+
+
+def _open(path: Path) -> optuna.Study:
+    """The study in the file, made if need be. Raises UsageError when it is damaged."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    try:
+        return optuna.create_study(
+            study_name=STUDY_NAME,
+            storage=f"sqlite:///{quote(str(path))}",  # it is unquoted there
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # the errors of Optuna's database library
+        if not isinstance(error.__cause__, sqlite3.DatabaseError):
+            raise
+        raise UsageError(
+            f"{path} is no readable study: {error.__cause__}",
+            hint="remove it, then give the same command again; the search starts anew",
+        ) from error
+
+
+def _from_json(raw: dict[str, Any]) -> Trial:
+    return Trial(**{**raw, "design": Design(**raw["design"]), "cost": Cost(**raw["cost"])})
