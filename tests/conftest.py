@@ -68,7 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.skip(f"may not mount a small disk: {done.stderr.strip()}")
+            pytest.skip(f"may not mount a small disk: {done.stderr.splitlines()[0]}")
         mounted.append(folder)
         return SmallDisk(folder)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from edgetran_daemon import measurement
 from edgetran_daemon.board import emulated, this_machine, usable_cores
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.ledger import Ledger
@@ -119,6 +120,11 @@ def workers() -> list[psutil.Process]:
     """Of this process, alive: other tests leave other children."""
     alive = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
     return [process for process in alive if "edgetran_daemon.worker" in process.cmdline()]
+
+
+@pytest.fixture(autouse=True)
+def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement, "WARMUP_S", 0.05)
 
 
 @pytest.fixture
