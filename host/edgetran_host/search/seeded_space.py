@@ -96,6 +96,12 @@ class SeededSpace:
         )
         return tuple(dict.fromkeys(found))
 
+    def smallest_points(self) -> tuple[Design, ...]:
+        """The cheapest design in each precision: where it breaks a limit, every other does."""
+        layers, heads, feed_forward, vocabulary, precisions = self._axes()
+        cut = (layers[0], heads[0], feed_forward[0], vocabulary[0])
+        return tuple(Design(*cut, precision) for precision in precisions)
+
     def designs(self) -> Iterator[Design]:
         """All of them, in a fixed order."""
         for choice in itertools.product(*self._axes()):

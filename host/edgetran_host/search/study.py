@@ -1,9 +1,10 @@
 """Ask-and-tell search over a seeded space, kept in an Optuna study on disk.
 
 Every paid evaluation is in the study, so a search that was interrupted goes on
-from it. The first points are fixed (`SeededSpace.starting_points`); after them a
-Gaussian process proposes, with the limits as constraints. What is suggested follows
-from the random seed and the evaluations alone, however often the process was started.
+from it. The first points are fixed (`SeededSpace.starting_points`, and the smallest
+designs where those break a limit); after them a Gaussian process proposes, with the
+limits as constraints. What is suggested follows from the random seed and the
+evaluations alone, however often the process was started.
 """
 
 from __future__ import annotations
@@ -51,15 +52,22 @@ class SeededStudy:
         self._interrupted = self._settle()
 
     def suggest(self) -> tuple[int, Design] | None:
-        """A design nobody paid for yet and its trial number; None when all are paid for."""
+        """A design nobody paid for yet and its trial number.
+
+        None when all are paid for, or when even the smallest break a limit.
+        """
         done = self.trials()
         known = {trial.design for trial in done}
         left = [design for design in self._space.designs() if design not in known]
-        if not left:
+        first = [*self._interrupted, *self._space.starting_points()]
+        hopeless = not any(trial.feasible for trial in done)
+        if hopeless:
+            first += self._space.smallest_points()
+        fixed = next((design for design in first if design in left), None)
+        if not left or (hopeless and fixed is None):
             return None
-        first = (*self._interrupted, *self._space.starting_points())
         self._study.sampler = self._sampler(len(done))
-        trial = self._ask(next((design for design in first if design in left), None))
+        trial = self._ask(fixed)
         proposed = from_params(trial.params)
         if proposed not in left:  # the model insists on what it knows: the nearest else
             self._study.tell(trial, state=TrialState.FAIL)

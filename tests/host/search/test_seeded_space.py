@@ -94,6 +94,20 @@ class TestAnySeed:
         assert set(starts) <= set(space.designs())
         assert space.seed_point() not in starts
 
+    @settings(deadline=None)
+    @given(SEEDS, st.booleans())
+    def test_the_smallest_are_smallest_in_every_way(
+        self, seed: ModelConfig, trimmable: bool
+    ) -> None:
+        space = SeededSpace.around(seed, trimmable=trimmable)
+        assert [point.precision for point in space.smallest_points()] == list(space.precision)
+        for point in space.smallest_points():
+            for other in space.designs():
+                assert point.layers <= other.layers
+                assert point.heads <= other.heads
+                assert point.feed_forward <= other.feed_forward
+                assert (point.vocabulary or 10**9) <= (other.vocabulary or 10**9)
+
     @settings(deadline=None, max_examples=30)
     @given(SEEDS, st.data())
     def test_every_design_can_be_cut_from_it(self, seed: ModelConfig, data: st.DataObject) -> None:

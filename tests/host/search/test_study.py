@@ -126,15 +126,28 @@ class TestRemembering:
         assert best.value == 2.0
 
     def test_where_nothing_keeps_the_limits_nothing_wins(self, tmp_path: Path) -> None:
-        study = SeededStudy(TINY, tmp_path / "study.db", 0)
-        for _ in range(4):
+        """The smallest designs are tried after the first ones; then there is no hope."""
+        study = SeededStudy(SPACE, tmp_path / "study.db", 0)
+        tried = []
+        while (suggested := study.suggest()) is not None:
+            number, design = suggested
+            tried.append(design)
+            trial = Trial(design, cost_of(design), None, -101.0, False)
+            study.update(number, trial, (1.0, 0, 0, 0))
+        assert tuple(tried) == (*SPACE.starting_points(), *SPACE.smallest_points())
+        assert study.best() is None
+        assert SeededStudy(SPACE, tmp_path / "study.db", 0).suggest() is None
+
+    def test_one_design_within_the_limits_gives_hope(self, tmp_path: Path) -> None:
+        study = SeededStudy(SPACE, tmp_path / "study.db", 0)
+        for _ in range(7):
             suggested = study.suggest()
             assert suggested is not None
             number, design = suggested
-            trial = Trial(design, cost_of(design), None, -101.0, False)
-            study.update(number, trial, (1.0, 0, 0, 0))
-        assert study.best() is None
-        assert len(study.trials()) == 4
+            kept = design == SPACE.smallest_points()[0]
+            trial = Trial(design, cost_of(design), 0.5 if kept else None, -9.0, kept)
+            study.update(number, trial, (-0.1 if kept else 0.1, 0, 0, 0))
+        assert len({trial.design for trial in study.trials()}) == 7
 
     @pytest.mark.parametrize("name", ["a b", "100%", "a%20b", "why?", "#1", "größe", "a&b=c"])
     def test_any_path_will_do(self, tmp_path: Path, name: str) -> None:
