@@ -49,7 +49,7 @@ def trim_tokenizer(
     raw["model"]["vocab"] = {piece: places[old] for piece, old in pieces if old in places}
     for holder, key in _references(raw):
         holder[key] = places[holder[key]]
-    return json.dumps(raw, ensure_ascii=False).encode(), kept
+    return json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(), kept
 
 
 def _counts(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[int]:
