@@ -40,7 +40,7 @@ class Effort:
 EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(
         train_rows=8_000,
-        seed_recipe=Recipe(epochs=2, batch_size=32, learning_rate=6e-5),
+        seed_recipe=Recipe(epochs=2, batch_size=16, learning_rate=1e-4),
         trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
         trial_rows=3_000,
         trials=5,
