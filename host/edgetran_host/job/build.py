@@ -81,7 +81,7 @@ def rows_of(
     trained = score(task, predict(model, work.encode(rows, tokenizer_json), work.threads))
     found = []
     for exported in built.exported:
-        stage = f"  scoring {built.bundle.path.stem} {exported.variant.precision}"
+        stage = f"  score {built.bundle.path.stem} {exported.variant.precision}"
         scores = score_graph(work, exported.path, tokenizer_json, rows, task, stage)
         name = exported.variant.name
         found.append(

@@ -147,7 +147,7 @@ class Search:
             child.tokenizer_json,
             self._work.split.valid,
             self._work.valid_task,
-            f"  scoring trial {self._trained() + 1}",
+            f"  score trial {self._trained() + 1}",
         )
         save_model(child.model, folder / "model", child.tokenizer_json)
         value = objective(scores.value, self._reference.score, cost, self._reference.cost)
