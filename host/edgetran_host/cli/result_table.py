@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgetran_host.cli.show import MODELLED_NOTE, print_json
-from edgetran_host.job.figures import Section, any_modelled, columns, percent, sections
+from edgetran_host.cli.show import print_json
+from edgetran_host.job.figures import Section, columns, notes, sections
 
 LABEL_WIDTH = 23
 MAX_CELL_WIDTH = 20
@@ -67,29 +67,3 @@ def _block(section: Section, names: list[str], width: int) -> Table:
     for label, cells in section.lines:
         table.add_row(label, *cells)
     return table
-
-
-def notes(result: dict[str, Any]) -> list[str]:
-    """What must be read with the table."""
-    found = []
-    if any_modelled(result):
-        found.append(MODELLED_NOTE)
-    found.append(f"limits on the target: {_limits(result['search']['budget'])}")
-    found.append(
-        f"floor: a bag of words reaches {percent(result['data']['floor'])} on the same rows"
-    )
-    return found
-
-
-def _limits(budget: dict[str, Any]) -> str:
-    units = {
-        "max_latency_s": ("latency", 1e3, "ms"),
-        "max_energy_j": ("energy", 1e3, "mJ"),
-        "max_size_bytes": ("size", 1e-6, "MB"),
-        "max_power_w": ("peak power", 1.0, "W"),
-    }
-    return ", ".join(
-        f"{name} {budget[key] * factor:.1f} {unit}"
-        for key, (name, factor, unit) in units.items()
-        if budget[key] is not None
-    )

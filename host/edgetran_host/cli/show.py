@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-MODELLED_NOTE = "~ modelled: from the board's model in the catalogue, not measured on a board"
+from edgetran_host.job.figures import MODELLED_NOTE
 
 
 def print_json(value: object) -> None:

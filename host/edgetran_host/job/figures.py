@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MODELLED = "~"
+MODELLED_NOTE = "~ modelled: from the board's model in the catalogue, not measured on a board"
 NO_SENSOR = "no sensor"
 
 
@@ -31,6 +32,32 @@ def sections(result: dict[str, Any]) -> list[Section]:
     if "reference" in result["rows"][0]["measured"]:
         found.append(_board(result, "reference"))
     return found
+
+
+def notes(result: dict[str, Any]) -> list[str]:
+    """What must be read with the table."""
+    found = []
+    if any_modelled(result):
+        found.append(MODELLED_NOTE)
+    found.append(f"limits on the target: {_limits(result['search']['budget'])}")
+    found.append(
+        f"floor: a bag of words reaches {percent(result['data']['floor'])} on the same rows"
+    )
+    return found
+
+
+def _limits(budget: dict[str, Any]) -> str:
+    units = {
+        "max_latency_s": ("latency", 1e3, "ms"),
+        "max_energy_j": ("energy", 1e3, "mJ"),
+        "max_size_bytes": ("size", 1e-6, "MB"),
+        "max_power_w": ("peak power", 1.0, "W"),
+    }
+    return ", ".join(
+        f"{name} {budget[key] * factor:.1f} {unit}"
+        for key, (name, factor, unit) in units.items()
+        if budget[key] is not None
+    )
 
 
 def any_modelled(result: dict[str, Any]) -> bool:

@@ -9,17 +9,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from edgetran_host.job.figures import columns, percent, sections
+from edgetran_host.job.figures import columns, notes, sections
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 
+SHOWN_SHARE = 0.98  # of the runs: a few stalls would squeeze all else into one bar
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24}
 body{max-width:1000px;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;width:100%;margin:1em 0}
 td,th{border-bottom:1px solid #d8dee4;padding:.4em .6em;text-align:right}
 td:first-child,th:first-child{text-align:left}.section th{padding-top:1.2em;font-style:italic}
-td:last-child,th:last-child{font-weight:600;background:#eef6ee}
-.note{color:#57606a}img{max-width:100%}.emulated{background:#fff3cd;padding:.5em 1em}
+td{white-space:nowrap}td:last-child{font-weight:600;background:#eef6ee}
+.note{color:#57606a;margin:.2em 0}img{max-width:100%}.emulated{background:#fff3cd;padding:.5em 1em}
 """
 
 
@@ -57,17 +58,17 @@ def _table(result: dict[str, Any]) -> str:
     """A column a model, a line a figure; the chosen model is the last column."""
     lines = ["<table>", _line("th", "", columns(result))]
     for section in sections(result):
-        lines.append(_line("th", section.title, [""] * len(columns(result)), "section"))
+        span = f'colspan="{len(columns(result)) + 1}"'
+        lines.append(f'<tr class="section"><th {span}>{html.escape(section.title)}</th></tr>')
         lines += [_line("td", label, cells) for label, cells in section.lines]
     lines.append("</table>")
-    floor = percent(result["data"]["floor"])
-    lines.append(f'<p class="note">Bag-of-words floor on the same rows: {floor}</p>')
+    lines += [f'<p class="note">{html.escape(line)}</p>' for line in notes(result)]
     return "".join(lines)
 
 
-def _line(tag: str, label: str, cells: Sequence[str], css: str = "") -> str:
+def _line(tag: str, label: str, cells: Sequence[str]) -> str:
     found = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-    return f'<tr class="{css}"><{tag}>{html.escape(label)}</{tag}>{found}</tr>'
+    return f"<tr><{tag}>{html.escape(label)}</{tag}>{found}</tr>"
 
 
 def _search_plot(result: dict[str, Any]) -> str:
@@ -124,9 +125,17 @@ def _latency_plot(result: dict[str, Any], measurements: dict[str, Any]) -> str:
         return ""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
+    longest = max(sorted(samples)[int(SHOWN_SHARE * (len(samples) - 1))] for _, samples in rows)
     for title, samples in rows:
-        axes.hist(samples, bins=80, histtype="stepfilled", alpha=0.5, label=title)
-    axes.set_xlabel("ms a run")
+        axes.hist(
+            samples,
+            bins=120,
+            range=(0, longest),
+            histtype="stepfilled",
+            alpha=0.5,
+            label=title,
+        )
+    axes.set_xlabel(f"ms a run (up to the {SHOWN_SHARE:.0%} point of the slowest)")
     axes.set_ylabel("runs")
     axes.legend()
     axes.grid(alpha=0.3)
