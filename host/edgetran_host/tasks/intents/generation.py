@@ -16,7 +16,7 @@ from edgetran_host.tasks.intents.templates import parse
 SEED = "edgetran intents 1"
 ROWS = {TRAIN: 200, DEV: 40}  # of each intent
 OUT_OF_SCOPE = "out_of_scope"
-OUT_OF_SCOPE_FACTOR = 2  # it has as many shapes as several intents together
+OUT_OF_SCOPE_FACTOR = 3  # it has as many shapes as several intents together
 MAX_ROUNDS = 100  # through an intent's templates; far more than it takes
 
 

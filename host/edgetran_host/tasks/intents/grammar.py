@@ -34,6 +34,7 @@ class Values:
 class Speech:
     openings: tuple[Template, ...]
     closings: tuple[Template, ...]
+    asides: Values
     corrections: tuple[Template, ...]
     small_words: frozenset[str]  # a recogniser may lose them
 
@@ -70,6 +71,7 @@ def _speech(found: Mapping[str, Any]) -> Speech:
     return Speech(
         _parsed(found["openings"]),
         _parsed(found["closings"]),
+        _values(found["asides"]),
         _parsed(found["corrections"]),
         frozenset(found["small_words"]),
     )

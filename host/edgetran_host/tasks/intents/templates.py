@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TypeAlias
 
@@ -38,6 +39,7 @@ class Choice:
 Template: TypeAlias = "tuple[Word | Slot | Choice, ...]"
 
 
+@lru_cache(maxsize=None)
 def parse(text: str) -> Template:
     """Raises DataError when brackets do not match or a sign is unknown."""
     tokens = TOKEN.findall(text)
