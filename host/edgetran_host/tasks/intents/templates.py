@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from edgetran_protos.errors import DataError
 
-TOKEN = re.compile(r"[()\[\]|]|\{\w+!?\}|[^\s()\[\]|{}]+")
+TOKEN = re.compile(r"[()\[\]|]|\{\w+!?\}|[^\s()\[\]|{}!]+!?")
 CLOSING = {"(": ")", "[": "]"}
 
 
@@ -44,7 +44,7 @@ def parse(text: str) -> Template:
     """Raises DataError when brackets do not match or a sign is unknown."""
     tokens = TOKEN.findall(text)
     if "".join(tokens) != "".join(text.split()):
-        raise DataError(f"template {text!r}: a slot is written {{name}} or {{name!}}")
+        raise DataError(f"template {text!r}: write {{slot}}, {{slot!}}, word or word!")
     options, rest = _options(tokens)
     if rest or len(options) != 1:
         raise DataError(f"template {text!r}: brackets do not match")
