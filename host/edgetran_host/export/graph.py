@@ -54,6 +54,7 @@ def export_graph(model: TextModel, path: Path) -> None:
     assert program is not None
     graph = program.model_proto
     _check_signature(graph, length)
+    _forget_origin(graph.graph)
     onnx.save(graph, path)
 
 
@@ -65,6 +66,20 @@ def _check_signature(graph: onnx.ModelProto, length: int) -> None:
         rows, width = value.type.tensor_type.shape.dim
         if rows.dim_value or width.dim_value != length:
             raise ExportError(f"{value.name} must be (any, {length}) in the graph")
+
+
+def _forget_origin(graph: onnx.GraphProto) -> None:
+    """Drops the exporter's notes of source lines and stack traces.
+
+    No runtime reads them; they name paths of this machine and outweigh a small model.
+    """
+    for node in graph.node:
+        del node.metadata_props[:]
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        del value.metadata_props[:]
+    del graph.metadata_props[:]
 
 
 @contextlib.contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from edgetran_protos.bundle import Variant, digest_of
-from edgetran_protos.errors import ExportError
+from edgetran_protos.errors import ExportError, UsageError
 from numpy.typing import NDArray
 
 from edgetran_host.export.graph import export_graph
@@ -41,44 +43,52 @@ def export_variants(
 ) -> list[Exported]:
     """One graph a precision, `folder`/model-<precision>.onnx.
 
-    check: real rows. Raises ExportError when a graph's logits leave the model's.
+    check: real rows. Raises ExportError when a graph's logits leave the model's; no
+    graph has its name before it passed.
     """
+    unknown = [precision for precision in precisions if precision not in PRECISIONS]
+    if unknown:
+        raise UsageError(f"no precision {unknown[0]!r}", hint=f"one of {', '.join(PRECISIONS)}")
     wanted = predict(model, check)
-    partial = folder / ".model-fp32.partial.onnx"
-    try:
-        export_graph(model, partial)
-        found = []
-        for precision in precisions:
-            path = folder / f"model-{precision}.onnx"
-            if precision == "int8":
-                quantise_dynamic(partial, path)
-            elif precision == "fp32":
-                path.write_bytes(partial.read_bytes())
-            else:
-                raise ExportError(f"no precision {precision!r}", hint=f"one of {PRECISIONS}")
-            found.append(_checked(path, precision, check, wanted))
-    finally:
-        partial.unlink(missing_ok=True)
-    return found
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
+        source = Path(scratch) / "source.onnx"
+        export_graph(model, source)
+        return [_exported(source, precision, check, wanted, folder) for precision in precisions]
 
 
-def _checked(path: Path, precision: str, check: Encoded, wanted: NDArray[np.float32]) -> Exported:
-    logits = run_onnx(path, check)
-    error = float(np.abs(logits - wanted).max())
-    allowed = TOLERANCE[precision] * max(1.0, float(np.abs(wanted).max()))
-    if not error <= allowed:  # not: NaN fails too
-        raise ExportError(
-            f"the {precision} graph's logits leave the model's by {error:.3g} "
-            f"on {len(check)} rows, at most {allowed:.3g} is accepted"
-        )
-    data = path.read_bytes()
+def _exported(
+    source: Path, precision: str, check: Encoded, wanted: NDArray[np.float32], folder: Path
+) -> Exported:
+    path = folder / f"model-{precision}.onnx"
+    made = source.with_name(path.name)
+    if precision == "int8":
+        quantise_dynamic(source, made)
+    else:
+        shutil.copyfile(source, made)
+    logits = run_onnx(made, check)
+    error = _checked(logits, wanted, precision)
+    data = made.read_bytes()
     variant = Variant(
         name=f"{RUNTIME}-{precision}",
         runtime=RUNTIME,
         precision=precision,
         digest=digest_of(data),
         size_bytes=len(data),
-        work=count_work(path),
+        work=count_work(made),
         max_abs_error=error,
     )
+    made.replace(path)
     return Exported(variant, path, logits)
+
+
+def _checked(logits: NDArray[np.float32], wanted: NDArray[np.float32], precision: str) -> float:
+    """The largest difference from the model. Raises ExportError when it is too large."""
+    error = float(np.abs(logits - wanted).max())
+    allowed = TOLERANCE[precision] * max(1.0, float(np.abs(wanted).max()))
+    if not error <= allowed:  # not: NaN fails too
+        raise ExportError(
+            f"the {precision} graph's logits leave the model's by {error:.3g} "
+            f"on {len(wanted)} rows, at most {allowed:.3g} is accepted",
+            hint="choose another precision",
+        )
+    return error

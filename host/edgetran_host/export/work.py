@@ -32,8 +32,15 @@ class _Sizes:
     widths: dict[str, int] = field(default_factory=dict)  # bytes an element
     constants: set[str] = field(default_factory=set)
 
+    def shape_of(self, name: str) -> Shape:
+        """Raises ExportError when it cannot be worked out."""
+        shape = self.shapes.get(name)
+        if shape is None or (0 in shape and name not in self.constants):
+            raise ExportError(f"the shape of {name} in the graph is not known")
+        return shape
+
     def bytes_of(self, name: str) -> int:
-        return math.prod(self.shapes.get(name, ())) * self.widths.get(name, 0)
+        return math.prod(self.shape_of(name)) * self.widths[name]
 
 
 def count_work(path: Path) -> Work:
@@ -42,7 +49,11 @@ def count_work(path: Path) -> Work:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    try:
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as exc:
+        first = str(exc).strip().splitlines()[0]
+        raise ExportError(f"the shapes of {path.name} are inconsistent: {first}") from exc
     sizes = _sizes(graph)
     tables = {node.input[0] for node in graph.node if node.op_type == "Gather"} & sizes.constants
     read = {name for node in graph.node for name in node.input} & sizes.constants
@@ -64,8 +75,10 @@ def _sizes(graph: onnx.GraphProto) -> _Sizes:
         sizes.constants.add(tensor.name)
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
-        sizes.shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
+        if kind.HasField("shape"):
+            sizes.shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
         sizes.widths[value.name] = _width(kind.elem_type)
+    sizes.constants |= {n.output[0] for n in graph.node if n.op_type == "Constant"}
     return sizes
 
 
@@ -75,9 +88,9 @@ def _width(kind: int) -> int:
 
 def _product(node: onnx.NodeProto, sizes: _Sizes) -> float:
     """Two operations a multiply-add."""
-    out, left = _shape(node.output[0], sizes), _shape(node.input[0], sizes)
+    out, left = sizes.shape_of(node.output[0]), sizes.shape_of(node.input[0])
     if node.op_type.startswith("Conv"):
-        depth = math.prod(_shape(node.input[1], sizes)[1:])
+        depth = math.prod(sizes.shape_of(node.input[1])[1:])
     else:
         transposed = node.op_type == "Gemm" and _attribute(node, "transA")
         depth = left[0] if transposed else left[-1]
@@ -88,15 +101,8 @@ def _moved(node: onnx.NodeProto, sizes: _Sizes) -> int:
     """Activation bytes that an operation other than a product reads and writes."""
     if node.op_type in FREE | FLOAT_PRODUCTS | INT_PRODUCTS:
         return 0
-    touched = [name for name in (*node.input, *node.output) if name not in sizes.constants]
-    return sum(sizes.bytes_of(name) for name in touched)
-
-
-def _shape(name: str, sizes: _Sizes) -> Shape:
-    shape = sizes.shapes.get(name)
-    if shape is None or 0 in shape:
-        raise ExportError(f"the shape of {name} in the graph is not known")
-    return shape
+    named = [name for name in (*node.input, *node.output) if name]  # '': an input left out
+    return sum(sizes.bytes_of(name) for name in named if name not in sizes.constants)
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> int:
