@@ -57,5 +57,5 @@ def _endless(split: str, intent: str) -> Iterator[Utterance]:
 
 
 def _rng(split: str, part: str) -> Random:
-    """A stream of its own for each part: to edit one intent leaves the others alone."""
+    """A text seeds by its digest, which is the same in every process; its hash is not."""
     return Random(f"{SEED} {split} {part}")

@@ -1,7 +1,7 @@
 """What a speech recogniser makes of a sentence: misheard, lost, doubled and cut-off words.
 
-Words that decide the intent stay whole, and only small words are ever lost, so that
-a person can still tell what was meant.
+Words that decide the intent stay whole, and only small words are ever lost entirely, so
+that a person can still tell what was meant.
 """
 
 from __future__ import annotations
