@@ -303,6 +303,7 @@ class TestReadme:
         assert 100 * floor == pytest.approx(_stated(readme, "`floor_score`"), abs=1)
 
     @pytest.mark.slow
+    @pytest.mark.timeout(900)
     def test_a_small_transformer_does(self, readme: str, task: Task, tmp_path: Path) -> None:
         from edgetran_host.models.seeds import load_seed, seed_model
         from edgetran_host.training import effort, fine_tune, predict
