@@ -1,7 +1,17 @@
-"""Turns a trained model into a smaller one that starts from its most important weights."""
+"""Takes a model's weights over into another architecture, by an explicit map of their parts."""
 
 from edgetran_host.transfer.plan import ShrinkPlan, plan_shrink
 from edgetran_host.transfer.saliency import Saliency, measure_saliency
 from edgetran_host.transfer.shrink import shrink
+from edgetran_host.transfer.transfer import transfer
+from edgetran_host.transfer.weight_map import WeightMap
 
-__all__ = ["Saliency", "ShrinkPlan", "measure_saliency", "plan_shrink", "shrink"]
+__all__ = [
+    "Saliency",
+    "ShrinkPlan",
+    "WeightMap",
+    "measure_saliency",
+    "plan_shrink",
+    "shrink",
+    "transfer",
+]

@@ -16,6 +16,7 @@ from torch import Tensor
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.space.architecture import HEAD_KINDS, Architecture, Layer
 from edgetran_host.transfer.saliency import Saliency
+from edgetran_host.transfer.weight_map import WeightMap
 
 LAYERS_HINT = "name one of the parent's layers for each of the child's, in the parent's order"
 TOKENS_HINT = "name each token once, by the parent's id, the padding token among them"
@@ -30,6 +31,18 @@ class ShrinkPlan:
     heads: tuple[tuple[int, ...], ...]
     feed_forward: tuple[tuple[tuple[int, ...], ...], ...]
     tokens: tuple[int, ...] | None = None  # None: the whole vocabulary
+
+    def weight_map(self) -> WeightMap:
+        """The same as a map, in which nothing is new and no width changes."""
+        return WeightMap(
+            layers=self.layers,
+            heads=self.heads,
+            stacks=tuple(tuple(range(len(stack))) for stack in self.feed_forward),
+            neurons=self.feed_forward,
+            channels=(None,) * len(self.layers),
+            hidden=(None,) * len(self.layers),
+            tokens=self.tokens,
+        )
 
 
 def plan_shrink(
