@@ -14,7 +14,7 @@ from edgetran_host.training import Recipe, distil, fine_tune, predict, teacher_t
 Toys = Callable[..., tuple[Task, Encoded, Encoded]]
 Models = Callable[..., TextModel]
 
-RECIPE = Recipe(epochs=10, batch_size=16, learning_rate=5e-3)
+RECIPE = Recipe(epochs=8, batch_size=16, learning_rate=5e-3)
 
 
 def held_out_score(model: TextModel, task: Task, dev: Encoded) -> float:
@@ -23,7 +23,7 @@ def held_out_score(model: TextModel, task: Task, dev: Encoded) -> float:
 
 @pytest.mark.parametrize("kind", ["classes", "pairs", "values"])
 def test_labels(toy: Toys, fresh: Models, tmp_path: Path, kind: str) -> None:
-    task, train, dev = toy(kind, rows=512)
+    task, train, dev = toy(kind, rows=448)
     model = fresh(max(1, len(task.labels)))
     assert held_out_score(model, task, dev) < 0.8
     fine_tune(model, train, task, RECIPE, checkpoint=tmp_path)
@@ -34,7 +34,7 @@ def test_a_student_learns_from_its_teacher_what_the_labels_deny(
     toy: Toys, fresh: Models, tmp_path: Path
 ) -> None:
     """Labels drawn by lot hold a fifth of the loss; the teacher decides."""
-    task, train, dev = toy("classes", rows=512)
+    task, train, dev = toy("classes", rows=448)
     teacher = fresh(3)
     fine_tune(teacher, train, task, RECIPE, checkpoint=tmp_path / "teacher")
     noise = np.random.default_rng(1).integers(0, 3, len(train))
