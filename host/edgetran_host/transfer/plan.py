@@ -54,7 +54,7 @@ def plan_shrink(
 ) -> ShrinkPlan:
     """Raises ArchitectureError where `child` is not a part of `parent`."""
     layers = tuple(keep_layers)
-    _check_saliency(parent.architecture, saliency)
+    check_saliency(parent.architecture, saliency)
     _check_layers(layers, len(child.layers), len(parent.architecture.layers))
     heads, stacks = [], []
     for index, (source, shape) in enumerate(zip(layers, child.layers)):
@@ -63,7 +63,7 @@ def plan_shrink(
         heads.append(_keep_heads(index, source, whole, shape, saliency.heads[source]))
         stacks.append(
             tuple(
-                _most_salient(scores, range(len(scores)), width)
+                most_salient(scores, range(len(scores)), width)
                 for width, scores in zip(shape.feed_forward, saliency.feed_forward[source])
             )
         )
@@ -71,7 +71,7 @@ def plan_shrink(
     return ShrinkPlan(layers, tuple(heads), tuple(stacks), kept_tokens)
 
 
-def _check_saliency(parent: Architecture, saliency: Saliency) -> None:
+def check_saliency(parent: Architecture, saliency: Saliency) -> None:
     wanted = [(len(layer.heads), *layer.feed_forward) for layer in parent.layers]
     stacks = zip(saliency.heads, saliency.feed_forward)
     if [(len(heads), *map(len, stack)) for heads, stack in stacks] != wanted:
@@ -120,11 +120,11 @@ def _keep_heads(
                 f"layer {index} from layer {source}: {wanted} {kind} heads, only {len(among)}",
                 hint=WIDTHS_HINT,
             )
-        kept += _most_salient(scores, among, wanted)
+        kept += most_salient(scores, among, wanted)
     return tuple(kept)
 
 
-def _most_salient(scores: Tensor, among: Sequence[int], count: int) -> tuple[int, ...]:
+def most_salient(scores: Tensor, among: Sequence[int], count: int) -> tuple[int, ...]:
     """The `count` highest of `among`, in their own order; the first win ties."""
     order = torch.argsort(scores[list(among)], descending=True, stable=True)[:count]
     return tuple(sorted(among[i] for i in order.tolist()))

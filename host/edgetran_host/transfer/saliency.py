@@ -1,4 +1,4 @@
-"""How much the loss depends on each head and each feed-forward neuron.
+"""How much the loss depends on each head, feed-forward neuron and hidden channel.
 
 Put a gate g = 1 on a unit's output y. To first order, closing the gate changes the
 loss of one row by -dloss/dg = -sum over positions and channels of y * dloss/dy. A
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from edgetran_protos.errors import DataError
@@ -28,11 +28,12 @@ class Saliency:
 
     heads: list[Tensor]  # a layer: (heads,) in canonical order
     feed_forward: list[list[Tensor]]  # a layer, a stacked width: (width,)
+    hidden: list[Tensor] = field(default_factory=list)  # a layer: (h,) as it enters; [] unknown
 
 
 @dataclass(frozen=True)
 class _Site:
-    """A Linear that reads units of `channels` neighbouring channels each."""
+    """A module that reads units of `channels` neighbouring channels each."""
 
     reader: nn.Module
     channels: int
@@ -68,13 +69,18 @@ def measure_saliency(
         raise DataError("saliency needs at least one row", hint="give some training rows")
     found = iter([total / rows for total in sums])
     by_layer = [[next(found) for _ in layer] for layer in sites]
-    return Saliency([heads for heads, *_ in by_layer], [stack for _, *stack in by_layer])
+    return Saliency(
+        [heads for _, heads, *_ in by_layer],
+        [stack for _, _, *stack in by_layer],
+        [hidden for hidden, *_ in by_layer],
+    )
 
 
 def _sites(model: TextModel) -> list[list[_Site]]:
-    """A layer: what reads its heads, then what reads each width of its stack."""
+    """A layer: itself, what reads its heads, then what reads each width of its stack."""
     return [
         [
+            _Site(block, 1),
             _Site(block.heads_out, shape.head_size),
             *(_Site(linear, 1) for linear in [*[*block.stack][1:], block.stack_out]),
         ]
@@ -88,11 +94,11 @@ def _inputs_of(readers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     entered: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x = inputs[0]
+        x, *rest = inputs
         if not x.requires_grad:  # all weights below are frozen
             x = x.detach().requires_grad_()
         entered.append(x)
-        return (x,)
+        return (x, *rest)
 
     handles = [reader.register_forward_pre_hook(keep) for reader in readers]
     try:
