@@ -96,9 +96,10 @@ def _check_configs(parent: ModelConfig, weights: WeightMap, child: ModelConfig) 
             raise ArchitectureError(
                 f"the padding token {parent.pad_id} must be kept", hint="add it to the tokens"
             )
-        if len(set(tokens)) != len(tokens) or max(tokens) >= parent.vocab_size:
+        if len(set(tokens)) != len(tokens) or not _below(tokens, parent.vocab_size):
             raise ArchitectureError(
-                f"tokens must be distinct ids below {parent.vocab_size}", hint=MAP_HINT
+                f"tokens must be distinct ids below {parent.vocab_size}",
+                hint="name each token once, by the parent's id",
             )
     wanted["pad_id"] = parent.pad_id if tokens is None else tokens.index(parent.pad_id)
     for name, value in wanted.items():
@@ -208,10 +209,14 @@ def _check_count(what: str, found: int, wanted: int) -> None:
 
 
 def _check_indices(what: str, units: Units, available: int) -> None:
-    wrong = [unit for unit in units if unit is not None and not 0 <= unit < available]
+    wrong = [unit for unit in units if unit is not None and not _below((unit,), available)]
     if wrong:
         possible = f"0 to {available - 1}, or new ones, are" if available else "only new ones are"
         raise ArchitectureError(f"{what} {wrong[:5]} do not exist", hint=f"{possible} possible")
+
+
+def _below(indices: Sequence[int], limit: int) -> bool:
+    return all(0 <= index < limit for index in indices)
 
 
 def _check_ascending(what: str, units: Units, available: int) -> None:

@@ -167,6 +167,35 @@ class TestNothingIsLost:
         assert not torch.allclose(run(child, inputs()), run(parent, inputs()), atol=1e-3)
 
 
+class TestCopies:
+    def test_of_a_head_share_its_work(self, model_of: Models, inputs: MakeInputs) -> None:
+        parent = model_of(Architecture((EVERY_KIND, EVERY_KIND)))
+        twice = tuple(head for head in range(7) for _ in range(2 if head in (0, 3, 5) else 1))
+        heads = tuple(HEAD_KINDS[head] for head in twice)
+        shape = Architecture((EVERY_KIND, dataclasses.replace(EVERY_KIND, heads=heads)))
+        weights = dataclasses.replace(WeightMap.identity(shape), heads=(tuple(range(7)), twice))
+        assert_same(grown(parent, Edit(shape, weights)), parent, inputs(), 1e-10)
+
+    def test_of_a_neuron_share_its_work(self, model_of: Models, inputs: MakeInputs) -> None:
+        parent = model_of(Architecture((EVERY_KIND,)))
+        shape = Architecture((dataclasses.replace(EVERY_KIND, feed_forward=(8, 6)),))
+        weights = dataclasses.replace(
+            WeightMap.identity(shape),
+            neurons=(((0, 1, 1, 1, 2, 3, 4, 5), (4, 0, 1, 2, 3, 4)),),
+        )
+        assert_same(grown(parent, Edit(shape, weights)), parent, inputs(), 1e-10)
+
+    def test_in_a_new_matrix_share_their_work(self, model_of: Models, inputs: MakeInputs) -> None:
+        parent = model_of(Architecture((EVERY_KIND,)))
+        shape = Architecture((dataclasses.replace(EVERY_KIND, feed_forward=(6, 5, 7)),))
+        weights = dataclasses.replace(
+            WeightMap.identity(shape),
+            stacks=((0, 1, None),),
+            neurons=((tuple(range(6)), tuple(range(5)), (3, 3, 0, 1, 2, None, 4)),),
+        )
+        assert_same(grown(parent, Edit(shape, weights)), parent, inputs(), 1e-6)
+
+
 class TestConversions:
     @pytest.mark.parametrize("positions", ["relative", "absolute"])
     @pytest.mark.parametrize(
@@ -305,6 +334,7 @@ class TestRefused:
             ({"channels": ((0, 0, 1),)}, "taken twice", "once"),
             ({"hidden": ((*range(11), 12),)}, "hidden channels .12.", "0 to 11"),
             ({"tokens": (2, 3)}, "padding token", "add it"),
+            ({"tokens": (1, -2)}, "distinct ids below 23", "each token once"),
             ({"layers": ()}, "0 layers", ""),
         ],
     )
