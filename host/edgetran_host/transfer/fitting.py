@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import pairwise
 
 from edgetran_protos.errors import ArchitectureError
@@ -12,7 +13,8 @@ from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.transfer.axis import Axis, Picked, Rotated, Units
 from edgetran_host.transfer.weight_map import WeightMap
 
-SAME = ("positions", "type_vocab_size", "layer_norm_eps", "pooling", "outputs", "lt_scale")
+MAPPED = ("architecture", "vocab_size", "pad_id", "max_positions")  # what a map may change
+FREE = ("dropout", "sequence_length")  # shape no weight
 MAP_HINT = "make the map for these two architectures, with `nearest_map` for instance"
 LOST_HINT = "keep the layers on both sides of a change of width"
 
@@ -89,7 +91,8 @@ def check_fit(parent: ModelConfig, weights: WeightMap, child: ModelConfig) -> No
 
 def _check_configs(parent: ModelConfig, weights: WeightMap, child: ModelConfig) -> None:
     tokens = weights.tokens
-    wanted = {name: getattr(parent, name) for name in SAME}
+    names = [field.name for field in fields(ModelConfig)]
+    wanted = {name: getattr(parent, name) for name in names if name not in (*MAPPED, *FREE)}
     wanted["vocab_size"] = parent.vocab_size if tokens is None else len(tokens)
     if tokens is not None:
         if parent.pad_id not in tokens:

@@ -13,11 +13,9 @@ from edgetran_protos.errors import ArchitectureError
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.space.architecture import Architecture, Layer
-from edgetran_host.transfer.fitting import LOST_HINT, changes_width, lost_widths
+from edgetran_host.transfer.fitting import FREE, LOST_HINT, changes_width, lost_widths
 from edgetran_host.transfer.plan import ShrinkPlan
 from edgetran_host.transfer.transfer import transfer
-
-FREE = ("dropout", "sequence_length")  # a child may set these; they shape no weight
 
 
 def shrink(parent: TextModel, plan: ShrinkPlan, child: ModelConfig) -> TextModel:
