@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,25 @@ from edgetran_daemon.runtimes.base import InputRefused, Runtime, RuntimeFailure,
 Tokens = dict[str, Tensor]
 
 
+def write_onnx(tiny: ModuleType, path: Path) -> None:
+    path.write_bytes(tiny.graph())
+
+
+def write_openvino(tiny: ModuleType, path: Path) -> None:
+    """The tar is made here, by hand: the runtime is held to its format, not to our exporter."""
+    openvino = pytest.importorskip("openvino")
+    source = path.with_name("source.onnx")
+    source.write_bytes(tiny.graph())
+    xml = path.with_name("model.xml")
+    openvino.save_model(openvino.Core().read_model(source), xml, compress_to_fp16=False)
+    with tarfile.open(path, "w") as archive:
+        archive.add(xml, "model.xml")
+        archive.add(xml.with_suffix(".bin"), "model.bin")
+
+
+FORMS = {"onnxruntime": write_onnx, "openvino": write_openvino}  # runtime -> how a graph is written
+
+
 class RuntimeContract:
     """A runtime passes with the fixtures `kind` (its class) and `graph` (tiny_bundle's model)."""
 
@@ -22,9 +42,9 @@ class RuntimeContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def graph(self, tmp_path: Path, tiny: ModuleType) -> Path:
+    def graph(self, kind: type[Runtime], tmp_path: Path, tiny: ModuleType) -> Path:
         path = tmp_path / "graph"
-        path.write_bytes(tiny.graph())
+        FORMS[kind.name](tiny, path)
         return path
 
     @pytest.fixture

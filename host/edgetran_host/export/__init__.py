@@ -1,7 +1,7 @@
 """From a trained model to graphs a board runs, checked on real rows."""
 
-from edgetran_host.export.running import run_onnx
+from edgetran_host.export.running import run_graph, run_onnx
 from edgetran_host.export.variants import Exported, export_variants
 from edgetran_host.export.work import count_work
 
-__all__ = ["Exported", "count_work", "export_variants", "run_onnx"]
+__all__ = ["Exported", "count_work", "export_variants", "run_graph", "run_onnx"]

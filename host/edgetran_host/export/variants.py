@@ -1,4 +1,4 @@
-"""Exports a model in every precision asked for, and holds each against the model."""
+"""Exports a model for every runtime and precision asked for, and holds each against the model."""
 
 from __future__ import annotations
 
@@ -9,24 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgetran_protos.bundle import Variant, digest_of
-from edgetran_protos.errors import ExportError, UsageError
+from edgetran_protos.bundle import Variant, Work, digest_of
+from edgetran_protos.errors import ExportError
 from numpy.typing import NDArray
 
+from edgetran_host.export.compatibility import cell
 from edgetran_host.export.graph import export_graph
+from edgetran_host.export.openvino import export_openvino
+from edgetran_host.export.openvino_work import count_openvino_work
 from edgetran_host.export.quantisation import quantise_dynamic
-from edgetran_host.export.running import run_onnx
+from edgetran_host.export.running import run_graph
 from edgetran_host.export.work import count_work
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training.prediction import predict
-
-RUNTIME = "onnxruntime"
-PRECISIONS = ("fp32", "int8")
-TOLERANCE = {  # largest difference from the model, as a share of its largest logit
-    "fp32": 1e-4,
-    "int8": 0.5,  # a loose net for broken graphs; the metric on dev is the judgement
-}
 
 
 @dataclass(frozen=True)
@@ -39,52 +35,74 @@ class Exported:
 
 
 def export_variants(
-    model: TextModel, check: Encoded, precisions: Sequence[str], folder: Path
+    model: TextModel,
+    check: Encoded,
+    precisions: Sequence[str],
+    folder: Path,
+    runtime: str = "onnxruntime",
 ) -> list[Exported]:
-    """One graph a precision, `folder`/model-<precision>.onnx.
+    """One graph a precision, `folder`/model-<precision> and the runtime's suffix.
 
-    check: real rows. Raises ExportError when a graph's logits leave the model's; no
-    graph has its name before it passed.
+    check: real rows; OpenVINO's int8 is scaled on them too. Raises ExportError when a
+    graph's logits leave the model's; no graph has its name before it passed.
     """
-    unknown = [precision for precision in precisions if precision not in PRECISIONS]
-    if unknown:
-        raise UsageError(f"no precision {unknown[0]!r}", hint=f"one of {', '.join(PRECISIONS)}")
+    for precision in precisions:
+        cell(runtime, precision)
     wanted = predict(model, check)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
         source = Path(scratch) / "source.onnx"
         export_graph(model, source)
-        return [_exported(source, precision, check, wanted, folder) for precision in precisions]
+        return [
+            _exported(source, runtime, precision, check, wanted, folder) for precision in precisions
+        ]
 
 
 def _exported(
-    source: Path, precision: str, check: Encoded, wanted: NDArray[np.float32], folder: Path
+    source: Path,
+    runtime: str,
+    precision: str,
+    check: Encoded,
+    wanted: NDArray[np.float32],
+    folder: Path,
 ) -> Exported:
-    path = folder / f"model-{precision}.onnx"
+    chosen = cell(runtime, precision)
+    path = folder / f"model-{precision}{chosen.suffix}"
     made = source.with_name(path.name)
-    if precision == "int8":
-        quantise_dynamic(source, made)
-    else:
-        shutil.copyfile(source, made)
-    logits = run_onnx(made, check)
-    error = _checked(logits, wanted, precision)
+    work = _write(source, runtime, precision, check, made)
+    logits = run_graph(runtime, made, check)
+    error = _checked(logits, wanted, precision, chosen.tolerance)
     data = made.read_bytes()
     variant = Variant(
-        name=f"{RUNTIME}-{precision}",
-        runtime=RUNTIME,
+        name=f"{runtime}-{precision}",
+        runtime=runtime,
         precision=precision,
         digest=digest_of(data),
         size_bytes=len(data),
-        work=count_work(made),
+        work=work,
         max_abs_error=error,
     )
     made.replace(path)
     return Exported(variant, path, logits)
 
 
-def _checked(logits: NDArray[np.float32], wanted: NDArray[np.float32], precision: str) -> float:
+def _write(source: Path, runtime: str, precision: str, check: Encoded, made: Path) -> Work:
+    """Makes the graph `made` from the ONNX graph `source`; what one inference of it costs."""
+    if runtime == "openvino":
+        export_openvino(source, precision, check, made)
+        return count_openvino_work(made, count_work(source))
+    if precision == "int8":
+        quantise_dynamic(source, made)
+    else:
+        shutil.copyfile(source, made)
+    return count_work(made)
+
+
+def _checked(
+    logits: NDArray[np.float32], wanted: NDArray[np.float32], precision: str, tolerance: float
+) -> float:
     """The largest difference from the model. Raises ExportError when it is too large."""
     error = float(np.abs(logits - wanted).max())
-    allowed = TOLERANCE[precision] * max(1.0, float(np.abs(wanted).max()))
+    allowed = tolerance * max(1.0, float(np.abs(wanted).max()))
     if not error <= allowed:  # not: NaN fails too
         raise ExportError(
             f"the {precision} graph's logits leave the model's by {error:.3g} "

@@ -1,0 +1,74 @@
+"""Which runtime takes a model in which precision: one table for exporter, tests and documents.
+
+Every cell takes all head kinds, both kinds of positions and mixed widths; the sequence
+length is fixed and the batch is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgetran_protos.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One runtime at one precision."""
+
+    suffix: str  # of the graph's file
+    tolerance: float  # largest difference from the model, as a share of its largest logit
+    note: str
+
+
+LOOSE = 0.5  # a net for broken graphs; the metric on dev judges what 8 bits cost
+
+CELLS: Mapping[tuple[str, str], Cell] = {
+    ("onnxruntime", "fp32"): Cell(".onnx", 1e-4, "as exported"),
+    ("onnxruntime", "int8"): Cell(".onnx", LOOSE, "activations scaled at every inference"),
+    ("openvino", "fp32"): Cell(".openvino.tar", 1e-4, "as exported"),
+    ("openvino", "fp16"): Cell(".openvino.tar", 2e-2, "weights stored in fp16, computed in fp32"),
+    ("openvino", "int8"): Cell(".openvino.tar", LOOSE, "activations scaled once, on real rows"),
+    ("openvino", "int8-weights"): Cell(".openvino.tar", LOOSE, "weights only"),
+}
+MISSING: Mapping[str, str] = {
+    "onnxruntime fp16": "not made",
+    "torch": "not made: PyTorch unpickles and evaluates parts of a saved program, and a board "
+    "executes nothing that it was sent",
+    "litert": "not made",
+}
+RUNTIMES = tuple(dict.fromkeys(runtime for runtime, _ in CELLS))
+
+
+def cell(runtime: str, precision: str) -> Cell:
+    """Raises UsageError naming what there is."""
+    if runtime not in RUNTIMES:
+        raise UsageError(f"no runtime {runtime!r}", hint=f"one of {', '.join(RUNTIMES)}")
+    if (runtime, precision) not in CELLS:
+        known = ", ".join(precision for name, precision in CELLS if name == runtime)
+        raise UsageError(f"no precision {precision!r} for {runtime}", hint=f"one of {known}")
+    return CELLS[runtime, precision]
+
+
+def document() -> str:
+    """docs/compatibility.md."""
+    lines = [
+        "# Runtimes and precisions",
+        "",
+        "Every pair below takes all seven head kinds, absolute and relative positions, layers of",
+        "different widths and feed-forward stacks of any depth. The sequence length is fixed in",
+        "the graph; the batch is free. The exporter compares each graph with the model on real",
+        "rows and writes none that leaves it by more than the tolerance, a share of the largest",
+        "logit (or of one, if that is more).",
+        "",
+        "| runtime | precision | tolerance | |",
+        "| --- | --- | --- | --- |",
+        *(f"| {r} | {p} | {c.tolerance:g} | {c.note} |" for (r, p), c in CELLS.items()),
+        "",
+        "What there is not:",
+        "",
+        *(f"- {what}: {why}." for what, why in MISSING.items()),
+        "",
+        "This page is made from `host/edgetran_host/export/compatibility.py`.",
+    ]
+    return "\n".join(lines) + "\n"
