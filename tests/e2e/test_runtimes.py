@@ -1,0 +1,80 @@
+"""One trained model on a real daemon under every runtime and precision of the table."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import edgetran
+import numpy as np
+import pytest
+from edgetran_host.export import Exported, export_variants
+from edgetran_host.export.compatibility import CELLS, RUNTIMES
+from edgetran_host.packing import pack
+from edgetran_host.tasks import Row, Task, encode
+from edgetran_host.training.prediction import predict
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+TINY_MODELS = Path(__file__).parents[1] / "host" / "export" / "tiny_models.py"
+spec = importlib.util.spec_from_file_location("tiny_models", TINY_MODELS)
+assert spec is not None
+assert spec.loader is not None
+tiny_models = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny_models)
+
+ERROR = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.3, "int8-weights": 0.05}  # logits of order one
+
+
+def numbered(words: list[str]) -> dict[str, int]:
+    return {word: index for index, word in enumerate(words, start=1)}
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[edgetran.Board]:
+    home = tmp_path / "home"
+    monkeypatch.setenv("EDGETRAN_HOME", str(home))
+    with edgetran.connect("nano", threads=1) as board:
+        yield board
+    for ready in home.glob("boards/*/ready.json"):
+        os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
+
+
+def test_one_bundle_serves_under_every_runtime(board: edgetran.Board, tmp_path: Path) -> None:
+    model = tiny_models.make_model(tiny_models.MIXED, "relative")
+    words = [f"w{index}" for index in range(1, tiny_models.VOCABULARY)]
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, **numbered(words)}, "w1"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer_json = tokenizer.to_str().encode()
+    task = Task("abc", "classification", ("a", "b", "c"), False, "accuracy", (), ())
+    texts = [Row(" ".join(words[at : at + 3 + at % 9]), None, "a") for at in range(0, 36, 6)]
+    rows = encode(tokenizer_json, texts, tiny_models.LENGTH, task)
+    exported: list[Exported] = []
+    for runtime in RUNTIMES:
+        precisions = [precision for name, precision in CELLS if name == runtime]
+        exported += export_variants(model, rows, precisions, tmp_path, runtime)
+    bundle = pack(
+        tmp_path / "all.tar",
+        name="all",
+        task=task,
+        exported=exported,
+        tokenizer_json=tokenizer_json,
+        architecture=model.config.architecture,
+        rows=texts,
+        encoded=rows,
+        claims=[],
+        licence="",
+    )
+    wanted = predict(model, rows)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    described = {runtime.name: runtime for runtime in board.describe().runtimes}
+    for item in exported:
+        assert not described[item.variant.runtime].unavailable
+        assert described[item.variant.runtime].version
+        deployed = board.deploy(bundle, variant=item.variant.name)
+        assert (deployed.state, deployed.variant) == ("serving", item.variant.name)
+        logits = board.infer("all", {name: getattr(rows, name) for name in names})["logits"]
+        np.testing.assert_allclose(logits, wanted, atol=ERROR[item.variant.precision])
