@@ -171,6 +171,24 @@ class TestEveryRuntime(RuntimeContract):
         return found
 
 
+@pytest.mark.parametrize("type_", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_an_openvino_graph_is_made_of_plain_files(
+    tmp_path: Path, tiny: ModuleType, type_: bytes
+) -> None:
+    kind = runtime_class("openvino")
+    if reason := kind.unavailable():
+        pytest.skip(reason)
+    graph, spoilt = tmp_path / "graph", tmp_path / "spoilt"
+    write_openvino(tiny, graph)
+    with tarfile.open(graph) as source, tarfile.open(spoilt, "w") as target:
+        for member in source:
+            if member.name == "model.bin":
+                member.type, member.linkname, member.size = type_, "model.xml", 0
+            target.addfile(member, source.extractfile(member) if member.size else None)
+    with pytest.raises(RuntimeFailure, match="plain files"):
+        kind(str(spoilt), threads=1)
+
+
 def test_an_unknown_runtime_is_refused_with_the_known() -> None:
     with pytest.raises(RuntimeFailure, match="onnxruntime"):
         runtime_class("abacus")

@@ -81,9 +81,11 @@ class OpenVinoRuntime(Runtime):
 def _members(path: str) -> tuple[bytes, bytes]:
     """The two files, read by name: nothing is unpacked to disk."""
     with tarfile.open(path, "r:") as archive:
-        found = [archive.extractfile(name) for name in MEMBERS]
-        if None in found:
-            raise RuntimeFailure(f"{MEMBERS} must be plain files")
+        members = [archive.getmember(name) for name in MEMBERS]
+        # A sparse member may claim more bytes than any memory holds.
+        if not all(member.isreg() and not member.issparse() for member in members):
+            raise RuntimeFailure(f"{', '.join(MEMBERS)} must be plain files")
+        found = [archive.extractfile(member) for member in members]
         xml, weights = (file.read() for file in found if file is not None)
     return xml, weights
 
