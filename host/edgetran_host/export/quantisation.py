@@ -1,7 +1,8 @@
 """8-bit weights and activations: weights ahead of time, activations per inference.
 
-Matrix products with constant 2-D weights and the embedding tables are quantised;
-attention scores, norms and the constant matrices of transforms are not.
+Products of every token with a constant matrix and the embedding tables are quantised;
+attention scores, norms, the constant matrices of transforms, and the pooler and
+classifier, which run once a text and are small, are not.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def quantise_dynamic(source: Path, target: Path) -> None:
         quantize_dynamic(
             source,
             target,
-            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            op_types_to_quantize=["MatMul", "Gather"],
             nodes_to_quantize=nodes,
             per_channel=True,
             weight_type=QuantType.QInt8,
@@ -41,7 +42,10 @@ def quantise_dynamic(source: Path, target: Path) -> None:
 
 
 def _nodes(graph: onnx.GraphProto) -> list[str]:
-    """Products by a weight matrix, and look-ups in a float table."""
+    """Products by a weight matrix, and look-ups in a float table.
+
+    A product with one row a text is a Gemm, one with every token a MatMul.
+    """
     shapes = {
         tensor.name: len(tensor.dims)
         for tensor in graph.initializer
@@ -50,7 +54,7 @@ def _nodes(graph: onnx.GraphProto) -> list[str]:
     }
     chosen = []
     for node in graph.node:
-        weight = {"MatMul": 1, "Gemm": 1, "Gather": 0}.get(node.op_type)
+        weight = {"MatMul": 1, "Gather": 0}.get(node.op_type)
         if weight is not None and shapes.get(node.input[weight]) == 2:
             chosen.append(node.name)
     return chosen
