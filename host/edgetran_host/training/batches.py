@@ -29,7 +29,16 @@ class Batch:
     input_ids: Tensor  # (b, s)
     attention_mask: Tensor
     token_type_ids: Tensor
-    labels: Tensor  # (b,)
+    labels: Tensor  # (b,), or (b, s) where every position has one
+
+    def __getitem__(self, rows: slice) -> Batch:
+        return Batch(
+            self.rows[rows],
+            self.input_ids[rows],
+            self.attention_mask[rows],
+            self.token_type_ids[rows],
+            self.labels[rows],
+        )
 
 
 def steps_an_epoch(rows: int, batch_size: int) -> int:

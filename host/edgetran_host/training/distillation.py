@@ -1,4 +1,5 @@
-"""A student learns from what a teacher said about each row, once, on disk.
+"""A student learns from what a teacher said about each row, once, on disk; and, where
+the recipe says so, from how the teacher got there (matching.py).
 
 loss = (1 - w) · CE(labels) + w · T² · KL(teacher / T || student / T)
 For regression both parts are squared errors.
@@ -24,9 +25,13 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import REGRESSION, Encoded, Task
 from edgetran_host.training.batches import Batch
 from edgetran_host.training.fine_tuning import label_loss
-from edgetran_host.training.loop import Loss, Run, train
+from edgetran_host.training.loop import HeldOut, Run, train
+from edgetran_host.training.matching import Matching
+from edgetran_host.training.objective import Loss, Objective, OnLogits
 from edgetran_host.training.prediction import predict
 from edgetran_host.training.recipes import Recipe
+from edgetran_host.training.teacher_states import Guide, TeacherStates
+from edgetran_host.training.threads import compute_threads
 from edgetran_host.training.training_state import write_whole
 
 TEMPERATURE = 2.0
@@ -77,13 +82,59 @@ def distil(
     checkpoint: Path,
     threads: int = 1,
     on_progress: OnProgress = ignore,
+    guide: Guide | None = None,
+    held_out: Encoded | None = None,
 ) -> None:
-    """Trains in place; goes on from `checkpoint` if it holds this very run."""
+    """Trains in place; goes on from `checkpoint` if it holds this very run.
+
+    A recipe that weighs hidden states or relations needs a `guide`. With `held_out` rows
+    the weights of the lowest loss on their labels are kept.
+    """
     if len(data) != len(targets):
         raise UsageError(f"{len(data)} rows, but targets for {len(targets)}")
     loss = teacher_loss(task, torch.from_numpy(targets.logits))
-    run = Run("distilling", data, recipe, loss, checkpoint, threads, on_progress, targets.logits)
+    objective: Objective = OnLogits(loss, targets.logits)
+    if recipe.hidden_weight or recipe.relation_weight:
+        if guide is None:
+            raise UsageError("the recipe asks for a teacher's hidden states, but there is none")
+        with compute_threads(threads):
+            objective = _matching(student, data, targets, loss, recipe, guide, on_progress)
+    watched = None if held_out is None else HeldOut(held_out, OnLogits(label_loss(task)))
+    run = Run(
+        "distilling", data, recipe, objective, checkpoint, threads, on_progress, held_out=watched
+    )
     train(student, run)
+
+
+def _matching(
+    student: TextModel,
+    data: Encoded,
+    targets: Targets,
+    loss: Loss,
+    recipe: Recipe,
+    guide: Guide,
+    on_progress: OnProgress,
+) -> Matching:
+    """Relations alone look at the last layer only."""
+    layers = guide.layers if recipe.hidden_weight else guide.layers[-1:]
+    depth = len(student.blocks)
+    if len(guide.layers) != depth:
+        raise UsageError(f"{depth} layers, but {len(guide.layers)} of the teacher to resemble")
+    mine, theirs = _widths_out(student), _widths_out(guide.teacher)
+    widths = [(h, theirs[layer]) for h, layer in zip(mine[-len(layers) :], layers)]
+    states = TeacherStates(guide, data, layers, on_progress=on_progress)
+    evidence = [targets.logits, *(x.numpy() for x in guide.teacher.state_dict().values())]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return Matching(
+            loss, states, widths, recipe.hidden_weight, recipe.relation_weight, evidence
+        )
+
+
+def _widths_out(model: TextModel) -> list[int]:
+    """Of the hidden state after each layer, projections to the next layer's width included."""
+    layers = model.config.architecture.layers
+    return [layer.hidden for layer in (*layers[1:], layers[-1])]
 
 
 def teacher_loss(task: Task, taught: Tensor) -> Loss:

@@ -11,7 +11,8 @@ from torch import Tensor
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import REGRESSION, Encoded, Task
 from edgetran_host.training.batches import Batch
-from edgetran_host.training.loop import Loss, Run, train
+from edgetran_host.training.loop import HeldOut, Run, train
+from edgetran_host.training.objective import Loss, OnLogits
 from edgetran_host.training.recipes import Recipe
 
 
@@ -24,9 +25,17 @@ def fine_tune(
     checkpoint: Path,
     threads: int = 1,
     on_progress: OnProgress = ignore,
+    held_out: Encoded | None = None,
 ) -> None:
-    """Trains in place; goes on from `checkpoint` if it holds this very run."""
-    run = Run("fine-tuning", data, recipe, label_loss(task), checkpoint, threads, on_progress)
+    """Trains in place; goes on from `checkpoint` if it holds this very run.
+
+    With `held_out` rows the weights of the lowest loss on them are kept.
+    """
+    on_labels = OnLogits(label_loss(task))
+    watched = None if held_out is None else HeldOut(held_out, on_labels)
+    run = Run(
+        "fine-tuning", data, recipe, on_labels, checkpoint, threads, on_progress, held_out=watched
+    )
     train(model, run)
 
 

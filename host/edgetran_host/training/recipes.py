@@ -17,12 +17,17 @@ class Recipe:
     """One training run. The learning rate rises linearly, then falls linearly to zero."""
 
     epochs: float  # may be a fraction
-    batch_size: int
+    batch_size: int  # rows a step learns from, however they are computed
     learning_rate: float  # its peak
     warmup_fraction: float = 0.06
     weight_decay: float = 0.01
     seed: int = 0  # order of rows, dropout
     freeze_embeddings: bool = False  # word embeddings stay as they are
+    accumulation: int = 1  # parts a batch is computed in; more need less memory
+    evaluation_steps: int = 0  # between looks at held-out rows; 0: once an epoch
+    patience: int = 0  # such looks without a better loss that end the run; 0: none do
+    hidden_weight: float = 0.0  # of the teacher's hidden states, beside its logits
+    relation_weight: float = 0.0  # of how the teacher relates positions
 
 
 @dataclass(frozen=True)

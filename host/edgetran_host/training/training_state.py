@@ -1,14 +1,18 @@
 """Where a training run stands, on disk, so that a killed run ends as an uninterrupted one.
 
-One safetensors file: weights, Adam's moments, the random generator, the step, and a
-fingerprint of what is being trained on what. It is replaced whole or not at all.
+One safetensors file: weights, Adam's moments, the best weights so far, the random
+generator of each process, the step, and a fingerprint of what is being trained on what.
+It is replaced whole or not at all.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -26,28 +30,40 @@ class TrainingState:
     path: Path
     fingerprint: str
 
-    def save(self, model: nn.Module, optimiser: torch.optim.AdamW, step: int) -> None:
-        names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-        tensors = {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
+    def save(
+        self,
+        module: nn.Module,
+        optimiser: torch.optim.AdamW,
+        generators: Tensor,
+        best: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+    ) -> None:
+        """generators (processes, bytes); `numbers` is whatever else JSON can hold."""
+        names: dict[Tensor, str] = {p: name for name, p in module.named_parameters()}
+        tensors = {f"model/{k}": v.contiguous() for k, v in module.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in best.items()}
         for parameter, moments in optimiser.state.items():
             for key in MOMENTS:
                 tensors[f"adam/{key}/{names[parameter]}"] = moments[key].contiguous()
-        tensors["generator"] = torch.get_rng_state()
-        header = {"step": str(step), "fingerprint": self.fingerprint}
+        tensors["generators"] = generators
+        header = {"numbers": json.dumps(numbers), "fingerprint": self.fingerprint}
         write_whole(self.path, safetensors.torch.save(tensors, header))
 
-    def restore(self, model: nn.Module, optimiser: torch.optim.AdamW) -> int:
-        """The step to go on from; 0 when there is nothing readable of this very run."""
+    def restore(
+        self, module: nn.Module, optimiser: torch.optim.AdamW, rank: int
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The numbers and the best weights; both empty when nothing here is of this very run."""
         header, tensors = self._read()
         if not header:
-            return 0
-        model.load_state_dict(_below(tensors, "model/"))
+            return {}, {}
+        module.load_state_dict(_below(tensors, "model/"))
         moments = {key: _below(tensors, f"adam/{key}/") for key in MOMENTS}
-        for name, parameter in model.named_parameters():
+        for name, parameter in module.named_parameters():
             if name in moments["step"]:
                 optimiser.state[parameter] = {key: moments[key][name] for key in MOMENTS}
-        torch.set_rng_state(tensors["generator"])
-        return int(header["step"])
+        torch.set_rng_state(tensors["generators"][rank].contiguous())
+        numbers: dict[str, Any] = json.loads(header["numbers"])
+        return numbers, _below(tensors, "best/")
 
     def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
         """Header and tensors; nothing when the file is absent, damaged or foreign."""

@@ -1,0 +1,36 @@
+"""Notices that a run went wrong: its loss rose far and stayed there.
+
+The running mean of the loss is compared with the lowest it ever was. Far above means
+more than twice that, and over half of the way back to where the run began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEMORY = 0.95  # of the running mean, a step
+FACTOR = 2.0  # times the lowest running mean
+WAY_BACK = 0.5  # share of what had been gained
+PATIENCE_STEPS = 100  # so long in a row; a hard batch or two are no divergence
+
+
+@dataclass
+class LossLevel:
+    """The loss as it runs; `state` and `restored` keep it through an interruption."""
+
+    running: float | None = None
+    first: float = 0.0
+    lowest: float = 0.0
+    high_steps: int = 0
+
+    def update(self, loss: float) -> None:
+        if self.running is None:
+            self.running = self.first = self.lowest = loss
+        self.running = MEMORY * self.running + (1 - MEMORY) * loss
+        self.lowest = min(self.lowest, self.running)
+        limit = max(FACTOR * self.lowest, self.lowest + WAY_BACK * (self.first - self.lowest))
+        self.high_steps = self.high_steps + 1 if self.running > limit else 0
+
+    @property
+    def diverged(self) -> bool:
+        return self.high_steps >= PATIENCE_STEPS
