@@ -31,7 +31,7 @@ SOURCES = "give `intents`, a folder with train.tsv and dev.tsv, a .csv or .jsonl
 
 
 def load_task(source: str, limit: int | None = None) -> Task:
-    """The task at `source`, with the first `limit` training rows. Raises DataError."""
+    """The task at `source`, with at most `limit` training rows. Raises DataError."""
     if source == SHIPPED:
         return _shipped(limit)
     if source.startswith(HUB_PREFIX):
@@ -162,4 +162,14 @@ def _labels(found: set[str], declared: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _first(rows: tuple[Row, ...], limit: int | None) -> tuple[Row, ...]:
-    return rows if limit is None else rows[:limit]
+    """The first rows, if they show every label that the rest has.
+
+    Of a file in the order of its labels they would not: then rows drawn from all of it,
+    the same in every run.
+    """
+    if limit is None or limit >= len(rows):
+        return rows
+    first = rows[:limit]
+    if {row.label for row in first} == {row.label for row in rows}:
+        return first
+    return tuple(rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), limit)))

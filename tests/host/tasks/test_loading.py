@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from edgetran_host.tasks import CLASSIFICATION, REGRESSION, Row, load_task
+from edgetran_host.tasks import CLASSIFICATION, REGRESSION, Row, Task, load_task
 from edgetran_host.tasks.task import label_order
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,6 +221,43 @@ class TestFile:
         (tmp_path / "rows.csv").mkdir()
         with refused("rows.csv has no train file"):
             load_task(str(tmp_path / "rows.csv"))
+
+
+class TestLimit:
+    @staticmethod
+    def load(path: Path, labels: Sequence[object], limit: int | None) -> Task:
+        source = csv_file(path / "train.csv", labels)
+        csv_file(path / "dev.csv", [labels[0], labels[-1]])
+        return load_task(str(Path(source).parent), limit)
+
+    def test_first_rows(self, tmp_path: Path) -> None:
+        labels = ["a", "b", "c"] * 100
+        whole = self.load(tmp_path, labels, None)
+        assert self.load(tmp_path, labels, 30).train == whole.train[:30]
+        assert self.load(tmp_path, labels, 300) == self.load(tmp_path, labels, 10**6) == whole
+
+    def test_rows_in_the_order_of_their_labels(self, tmp_path: Path) -> None:
+        """The first 60 would all be of one label."""
+        labels = ["a"] * 100 + ["b"] * 100 + ["c"] * 100
+        task = self.load(tmp_path, labels, 60)
+        counts = Counter(row.label for row in task.train)
+        assert sum(counts.values()) == len(set(task.train)) == 60
+        assert min(counts[label] for label in "abc") >= 10
+        assert task.labels == ("a", "b", "c")
+        numbers = [int(row.text.removeprefix("t")) for row in task.train]
+        assert numbers == sorted(numbers)
+        assert self.load(tmp_path, labels, 60) == task
+
+    def test_quantities_in_their_order(self, tmp_path: Path) -> None:
+        task = self.load(tmp_path, [i / 4 for i in range(400)], 100)
+        values = [float(row.label) for row in task.train]
+        assert min(values) < 10
+        assert max(values) > 90
+
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_nothing_to_learn_from(self, tmp_path: Path, refused: Refused, limit: int) -> None:
+        with refused("train"):
+            self.load(tmp_path, ["a", "b"] * 10, limit)
 
 
 class TestLabels:
