@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Optional, Union
 
@@ -133,12 +134,13 @@ class Board:
         with translated(self.address):
             events = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
         records = []
-        for event in stream(events, self.address):
-            if event.HasField("record"):
-                records.append(convert.measurement(event.record))
-            else:
-                step = event.progress
-                on_progress(Progress(step.stage, step.done, step.total))
+        with closing(stream(events, self.address)) as found:  # a listener may raise
+            for event in found:
+                if event.HasField("record"):
+                    records.append(convert.measurement(event.record))
+                else:
+                    step = event.progress
+                    on_progress(Progress(step.stage, step.done, step.total))
         if len(records) != len(subjects):
             raise BoardError(f"{len(subjects)} subjects gave {len(records)} records")
         return records
@@ -163,10 +165,11 @@ class Board:
         with translated(self.address):
             events = self._deployment.Deploy(request, timeout=DEPLOY_S)
         deployed = None
-        for event in stream(events, self.address):
-            on_progress(_deploy_progress(event.step, event.detail))
-            if event.HasField("deployment"):
-                deployed = convert.deployment(event.deployment)
+        with closing(stream(events, self.address)) as found:
+            for event in found:
+                on_progress(_deploy_progress(event.step, event.detail))
+                if event.HasField("deployment"):
+                    deployed = convert.deployment(event.deployment)
         if deployed is None:
             raise BoardError("the deployment ended without a result", hint="see `deployments()`")
         return deployed

@@ -5,7 +5,7 @@ The one place on this side where gRPC's errors are translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
@@ -44,7 +44,7 @@ def translated(address: str) -> Iterator[None]:
         raise _closed(address) from None
 
 
-def stream(events: Any, address: str) -> Iterator[Any]:
+def stream(events: Any, address: str) -> Generator[Any, None, None]:
     """The events of a server stream; leaving the loop early cancels the call."""
     try:
         with translated(address):

@@ -345,6 +345,22 @@ class TestWholeRun:
         assert set(again.stages) <= {"deploy", "answers"}
         assert (place.path / "run/stages/measurements.json").stat().st_mtime_ns == before
 
+    def test_rows_that_changed_are_noticed(self, place: Place, whole: Ended) -> None:
+        train = place.path / "moods" / "train.tsv"
+        before = train.read_text()
+        train.write_text(before.replace("film", "play", 1))
+        try:
+            refused = place.deploy("run").ended()
+        finally:
+            train.write_text(before)
+        assert refused.status == 1
+        told, hint = refused.said
+        assert told == "error: the rows of moods changed since the run in run began"
+        assert "another --run" in hint
+
+    def test_no_training_state_stays(self, place: Place, whole: Ended) -> None:
+        assert not list((place.path / "run").rglob("checkpoint/state*"))
+
     def test_for_people_it_is_a_table(self, place: Place, whole: Ended) -> None:
         shown = place.edgetran("runs", "show", "run")
         assert shown.status == 0
@@ -406,10 +422,6 @@ class TestInterrupted:
         assert_same_work(run, place.path / "run")
 
     @pytest.mark.slow
-    @pytest.mark.xfail(
-        reason="the tidying after a visit finds the bundle in use and hides the interruption",
-        strict=False,
-    )
     @pytest.mark.parametrize("board", ["target", "reference"])
     def test_by_hand_while_measuring(self, place: Place, whole: Ended, board: str) -> None:
         run = shutil.copytree(place.path / "run", place.path / f"measuring-{board}")

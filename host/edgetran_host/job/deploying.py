@@ -16,13 +16,14 @@ from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.claims import claims
 from edgetran_host.job.config import Budget
 from edgetran_host.job.searching import Reference, Search, cost_on_board
-from edgetran_host.job.teacher import check_same_rows, describe_data, fine_tuned_seed, targets
+from edgetran_host.job.teacher import check_same_request, describe_data, fine_tuned_seed, targets
 from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.packing import with_claims
 from edgetran_host.search.objective import Cost, describe_excess, within
 from edgetran_host.search.seeded_space import Design, keep_layers
+from edgetran_host.training.loop import forget
 
 CHOSEN = "chosen"
 ANSWERED_ROWS = 3
@@ -32,7 +33,7 @@ RESULT_SCHEMA = 1
 def deploy_job(work: Workbench) -> dict[str, Any]:
     """Runs or continues the job; returns what `result.json` holds."""
     data = work.run.once("data", lambda: describe_data(work))
-    check_same_rows(work, data)
+    check_same_request(work, data)
     teacher, tokenizer_json = fine_tuned_seed(work)
     nursery = Nursery(work, teacher, tokenizer_json)
     plain = baselines(work, nursery, tokenizer_json)
@@ -100,6 +101,7 @@ def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: De
             "final training",
         )
         save_model(model, folder / "model", trimmed)
+        forget(folder / "checkpoint")
         built = build(work, model, trimmed, work.served_name, (design.precision,), folder)
         row = rows_of(work, model, trimmed, built)[0]
         return {**row, "design": dataclasses.asdict(design), "label": design.label()}

@@ -17,7 +17,8 @@ from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BoardError, BudgetError
 
 from edgetran_host.job.build import artefact_bytes, build, score_graph
-from edgetran_host.job.child import Nursery
+from edgetran_host.job.child import Child, Nursery
+from edgetran_host.job.config import Budget
 from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import save_model
@@ -25,6 +26,7 @@ from edgetran_host.search.objective import (
     Cost,
     describe_excess,
     excess,
+    needs_defaults,
     objective,
     with_defaults,
     within,
@@ -32,6 +34,7 @@ from edgetran_host.search.objective import (
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.search.study import SeededStudy, Trial
 from edgetran_host.training import Targets
+from edgetran_host.training.loop import forget
 
 MEASURE_BLOCKS = 3
 MEASURE_RUNS = 20
@@ -85,7 +88,7 @@ class Search:
         self._targets = targets
         self._reference = reference
         self._folder = work.run.folder("search")
-        self.budget = with_defaults(work.config.budget, reference.cost)
+        self.budget = self._limits()
         self._study = SeededStudy(
             nursery.space(),
             self._folder / "study.db",
@@ -115,14 +118,26 @@ class Search:
         """Where a trained trial's weights are."""
         return self._folder / design.label().replace(" ", "-")
 
-    def _evaluate(self, number: int, design: Design) -> None:
-        folder = self.model_folder(design)
-        child = self._nursery.child(design)
+    def _limits(self) -> Budget:
+        """The user's, and defaults above what the smallest design costs."""
+        asked, smallest = self._work.config.budget, self._reference.cost
+        if needs_defaults(asked):
+            design = self._nursery.space().smallest_points()[0]
+            folder = self._folder / "smallest"
+            smallest = self._cost(design, self._nursery.child(design), folder)
+            shutil.rmtree(folder)
+        return with_defaults(asked, self._reference.cost, smallest)
+
+    def _cost(self, design: Design, child: Child, folder: Path) -> Cost:
         built = build(
             self._work, child.model, child.tokenizer_json, "trial", (design.precision,), folder
         )
-        variant = built.exported[0].variant.name
-        cost = cost_on_board(self._work, built.bundle, variant)
+        return cost_on_board(self._work, built.bundle, built.exported[0].variant.name)
+
+    def _evaluate(self, number: int, design: Design) -> None:
+        folder = self.model_folder(design)
+        child = self._nursery.child(design)
+        cost = self._cost(design, child, folder)
         over = excess(cost, self.budget)
         if not within(cost, self.budget):
             value = -INFEASIBLE_PENALTY - sum(part for part in over if part > 0)
@@ -150,6 +165,7 @@ class Search:
             f"  score trial {self._trained() + 1}",
         )
         save_model(child.model, folder / "model", child.tokenizer_json)
+        forget(folder / "checkpoint")
         value = objective(scores.value, self._reference.score, cost, self._reference.cost)
         self._study.update(number, Trial(design, cost, scores.value, value, True), over)
         trained.exported[0].path.unlink()

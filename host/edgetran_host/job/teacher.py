@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from edgetran_protos.bundle import canonical_json
 from edgetran_protos.errors import UsageError
 
 from edgetran_host.job.build import scores_to_json
@@ -13,6 +15,7 @@ from edgetran_host.models.seeds import seed_model
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import floor_score, score
 from edgetran_host.training import Targets, fine_tune, predict, teacher_targets
+from edgetran_host.training.loop import forget
 
 
 def describe_data(work: Workbench) -> dict[str, Any]:
@@ -28,18 +31,25 @@ def describe_data(work: Workbench) -> dict[str, Any]:
             "dev": len(work.split.dev),
         },
         "digest": work.rows_digest(),
+        "effort": asdict(work.effort),
         "sequence_length": work.sequence_length,
         "floor": scores_to_json(floor_score(work.task)),
     }
 
 
-def check_same_rows(work: Workbench, data: dict[str, Any]) -> None:
-    """Raises UsageError when the task's rows are not those that the run began with."""
-    if data["digest"] != work.rows_digest():
-        raise UsageError(
-            f"the rows of {work.config.data} changed since the run in {work.run.path} began",
-            hint="give another --run for the new rows, or put the old ones back",
-        )
+def check_same_request(work: Workbench, data: dict[str, Any]) -> None:
+    """Raises UsageError when rows or recipes are not those that the run began with."""
+    changed = {
+        f"the rows of {work.config.data}": data["digest"] != work.rows_digest(),
+        f"what --effort {work.config.effort} means": canonical_json(data["effort"])
+        != canonical_json(asdict(work.effort)),
+    }
+    for what, differs in changed.items():
+        if differs:
+            raise UsageError(
+                f"{what} changed since the run in {work.run.path} began",
+                hint="start anew with another --run, or bring back what it began with",
+            )
 
 
 def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
@@ -58,6 +68,7 @@ def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
             on_progress=work.on_progress,
         )
         save_model(model, folder / "model", work.seed.tokenizer_json)
+        forget(folder / "checkpoint")
         found = {}
         for name, rows, task in (
             ("valid", work.split.valid, work.valid_task),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from edgetran import Board
 from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import BoardBusy, BoardError
 
 KEPT_STATES = ("serving", "previous")  # slots of the board that need their bundle
+PATIENCE_S = 5.0  # for a measurement that was broken off to let its bundle go
+LOOK_S = 0.1
 
 
 @contextmanager
@@ -19,8 +23,27 @@ def visiting(board: Board, bundles: Sequence[Bundle]) -> Iterator[None]:
         board.upload(bundle)
     try:
         yield
-    finally:
-        found = board.deployments(history=True)
-        deployed = {entry.bundle_digest for entry in found if entry.state in KEPT_STATES}
-        for digest in by_digest.keys() - deployed:
+    except BaseException:
+        with suppress(BoardError):  # what went wrong first is what the user must hear
+            _take_off(board, set(by_digest))
+        raise
+    _take_off(board, set(by_digest))
+
+
+def _take_off(board: Board, digests: set[str]) -> None:
+    found = board.deployments(history=True)
+    deployed = {entry.bundle_digest for entry in found if entry.state in KEPT_STATES}
+    for digest in digests - deployed:
+        _discard(board, digest)
+
+
+def _discard(board: Board, digest: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
             board.discard(digest)
+            return
+        except BoardBusy:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(LOOK_S)

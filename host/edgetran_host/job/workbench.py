@@ -45,7 +45,14 @@ class Workbench:
 
     @cached_property
     def effort(self) -> Effort:
-        return effort(self.config.effort)
+        """Its recipes draw from the run's random seed."""
+        found, seed = effort(self.config.effort), self.config.random_seed
+        return dataclasses.replace(
+            found,
+            seed_recipe=dataclasses.replace(found.seed_recipe, seed=seed),
+            trial_recipe=dataclasses.replace(found.trial_recipe, seed=seed),
+            final_recipe=dataclasses.replace(found.final_recipe, seed=seed),
+        )
 
     @cached_property
     def split(self) -> Split:

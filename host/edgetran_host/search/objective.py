@@ -25,6 +25,7 @@ WEIGHT_BYTES = 0.75
 # trouble of searching: this much faster and smaller than the fp32 seed.
 DEFAULT_SPEED_UP = 2.0
 DEFAULT_SHRINKAGE = 6.0
+ROOM = 1.25  # above the smallest design, at least
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,15 @@ class Cost:
     modelled: bool
 
 
-def with_defaults(budget: Budget, seed: Cost) -> Budget:
+def needs_defaults(budget: Budget) -> bool:
+    return not (budget.max_latency_s and budget.max_size_bytes)
+
+
+def with_defaults(budget: Budget, seed: Cost, smallest: Cost) -> Budget:
     """The user's limits; a limit on latency and bytes is added where none was given.
+
+    An added limit leaves room above the smallest design, so that a seed with little to
+    give is still searched: only the user's own limits can be impossible.
 
     Raises BudgetError for a limit on what the board does not give.
     """
@@ -53,9 +61,11 @@ def with_defaults(budget: Budget, seed: Cost) -> Budget:
                 hint="leave that limit out, or choose a board with a power sensor",
             )
     return Budget(
-        max_latency_s=budget.max_latency_s or seed.latency_s / DEFAULT_SPEED_UP,
+        max_latency_s=budget.max_latency_s
+        or max(seed.latency_s / DEFAULT_SPEED_UP, ROOM * smallest.latency_s),
         max_energy_j=budget.max_energy_j,
-        max_size_bytes=budget.max_size_bytes or seed.size_bytes / DEFAULT_SHRINKAGE,
+        max_size_bytes=budget.max_size_bytes
+        or max(seed.size_bytes / DEFAULT_SHRINKAGE, ROOM * smallest.size_bytes),
         max_power_w=budget.max_power_w,
     )
 

@@ -108,16 +108,25 @@ class TestLimits:
         )
 
 
+SMALLEST = dataclasses.replace(SEED, latency_s=0.01, size_bytes=4e6)
+
+
 class TestDefaults:
+    def test_a_seed_with_little_to_give_is_still_searched(self) -> None:
+        smallest = dataclasses.replace(SEED, latency_s=0.06, size_bytes=50e6)
+        found = with_defaults(Budget(), SEED, smallest)
+        assert within(smallest, found)
+        assert with_defaults(Budget(0.01, None, 1e6), SEED, smallest).max_latency_s == 0.01
+
     def test_faster_and_smaller_than_the_seed(self) -> None:
-        found = with_defaults(Budget(), SEED)
+        found = with_defaults(Budget(), SEED, SMALLEST)
         assert found == Budget(max_latency_s=0.04, max_size_bytes=15e6)
         assert not within(SEED, found)
 
     def test_the_users_limits_stay(self) -> None:
         asked = Budget(1.0, 2.0, 3.0, 4.0)
-        assert with_defaults(asked, SEED) == asked
-        assert with_defaults(Budget(max_latency_s=1.0), SEED).max_latency_s == 1.0
+        assert with_defaults(asked, SEED, SMALLEST) == asked
+        assert with_defaults(Budget(max_latency_s=1.0), SEED, SMALLEST).max_latency_s == 1.0
 
     @pytest.mark.parametrize(
         ("budget", "named"),
@@ -128,6 +137,6 @@ class TestDefaults:
     ) -> None:
         blind = dataclasses.replace(SEED, energy_j=None, peak_power_w=None)
         with pytest.raises(BudgetError, match=f"gives no {named}") as caught:
-            with_defaults(budget, blind)
+            with_defaults(budget, blind, SMALLEST)
         assert caught.value.hint
-        assert with_defaults(Budget(), blind).max_energy_j is None
+        assert with_defaults(Budget(), blind, SMALLEST).max_energy_j is None
