@@ -63,6 +63,24 @@ def test_class_labels_keep_names_and_order(tmp_path: Path) -> None:
     assert [row.label for row in task.train] == ["equivalent", "not_equivalent"]
 
 
+CONFIGURATIONS = """---
+configs:
+- config_name: cola
+  data_files: [{split: train, path: train.csv}, {split: validation, path: validation.csv}]
+- config_name: other
+  data_files: [{split: train, path: validation.csv}, {split: validation, path: train.csv}]
+---
+"""
+
+
+def test_a_configuration_names_the_data(tmp_path: Path) -> None:
+    """And with it the metric."""
+    source = save(tmp_path / "glue", SPLITS, "csv")
+    (tmp_path / "glue" / "README.md").write_text(CONFIGURATIONS)
+    task = load_task(f"{source}:cola")
+    assert (task.name, task.metric, len(task.train)) == ("glue-cola", "matthews", 3)
+
+
 def test_classes_named_by_numbers_are_no_quantities(tmp_path: Path) -> None:
     names = datasets.ClassLabel(names=[f"{i / 2}" for i in range(4)])
     splits = {name: {"text": list("abcd"), "label": [3, 2, 1, 0]} for name in SPLITS}

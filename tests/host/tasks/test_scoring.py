@@ -103,6 +103,11 @@ class TestWilson:
         wanted = scipy.stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
         assert wilson(hits / count, count) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
 
+    def test_never_leaves_what_a_share_can_be(self) -> None:
+        for count in range(1, 300):
+            assert 0.0 <= wilson(0.0, count)[0] < 1e-9
+            assert 1 - 1e-9 < wilson(1.0, count)[1] <= 1.0
+
 
 class TestScore:
     def test_the_largest_logit_names_the_label(self) -> None:
