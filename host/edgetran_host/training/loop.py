@@ -243,7 +243,7 @@ def _parts(
     A process that gets no row computes one for nothing, so that all have the same gradients.
     """
     count = min(len(batch.rows), accumulation * together.count)
-    if count == 1:
+    if count == together.count == 1:
         return [(batch, 1.0)]
     edges = [round(len(batch.rows) * i / count) for i in range(count + 1)]
     parts = [batch[a:b] for a, b in zip(edges, edges[1:])]

@@ -61,7 +61,7 @@ class TrainingState:
         for name, parameter in module.named_parameters():
             if name in moments["step"]:
                 optimiser.state[parameter] = {key: moments[key][name] for key in MOMENTS}
-        torch.set_rng_state(tensors["generators"][rank].contiguous())
+        torch.set_rng_state(tensors["generators"][rank].clone())  # it reads past an offset
         numbers: dict[str, Any] = json.loads(header["numbers"])
         return numbers, _below(tensors, "best/")
 
