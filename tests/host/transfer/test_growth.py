@@ -305,6 +305,59 @@ class TestAWiderHiddenState:
         assert np.median(errors["copies"]) < 0.75 * np.median(errors["new"]), errors
 
 
+class TestADroppedMatrix:
+    def test_is_replaced_by_its_linear_fit(self, model_of: Models) -> None:
+        """GELU(a) ~ a / 2 + 1 / (2 sqrt(pi)), taken into the matrix that is left."""
+        layer = Layer(hidden=12, heads=("sa_sdp",), head_size=3, feed_forward=(6, 5))
+        parent = model_of(Architecture((layer,)))
+        shape = Architecture((dataclasses.replace(layer, feed_forward=(6,)),))
+        child = grown(parent, Edit(shape, nearest_map(parent.config.architecture, shape)))
+        block, found = parent.blocks[0], child.blocks[0].stack_out
+        dropped, out = block.stack[1], block.stack_out
+        u = torch.randn(9, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            wanted = out(dropped(u) / 2 + 0.28209479177387814)
+            torch.testing.assert_close(found(u), wanted)
+
+
+class TestTwoNewMatrices:
+    def test_one_upon_another_lose_nothing(self, model_of: Models, inputs: MakeInputs) -> None:
+        parent = model_of(Architecture((EVERY_KIND,)))
+        once = add_stack(parent.config.architecture, 0, 6)
+        child = grown(parent, once)
+        assert_same(child, parent, inputs(), 1e-6)
+        shape = Architecture((dataclasses.replace(EVERY_KIND, feed_forward=(6, 5, 6, 7)),))
+        weights = dataclasses.replace(
+            WeightMap.identity(shape),
+            stacks=((0, 1, None, None),),
+            neurons=(
+                (
+                    *((tuple(range(n))) for n in (6, 5)),
+                    (*range(5), None),
+                    (4, 3, 2, 1, 0, None, None),
+                ),
+            ),
+        )
+        both = grown(parent, Edit(shape, weights))
+        assert_same(both, parent, inputs(), 1e-6)
+        lifts = [float(both.blocks[0].stack[i].bias[0].detach()) for i in (2, 3)]
+        assert lifts == [6.0, 0.0]  # lifted once is lifted enough
+
+
+class TestPooledChannels:
+    def test_follow_the_hidden_ones(self, model_of: Models) -> None:
+        layer = Layer(hidden=12, heads=("sa_sdp",), head_size=3, feed_forward=(6,))
+        parent = model_of(Architecture((layer,)), pooling="cls")
+        shape = Architecture((dataclasses.replace(layer, hidden=3),))
+        kept = [2, 5, 11]
+        weights = dataclasses.replace(WeightMap.identity(shape), hidden=(tuple(kept),))
+        child = grown(parent, Edit(shape, weights))
+        assert child.pooler is not None
+        assert parent.pooler is not None
+        assert torch.equal(child.pooler.weight, parent.pooler.weight[kept][:, kept])
+        assert torch.equal(child.classifier.weight, parent.classifier.weight[:, kept])
+
+
 class TestFreshParts:
     def test_are_drawn_from_the_seed_alone(self, model_of: Models) -> None:
         parent = model_of(Architecture((EVERY_KIND,)))
