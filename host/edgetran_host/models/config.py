@@ -13,16 +13,21 @@ from edgetran_host.space.architecture import Architecture
 
 POSITIONS = ("absolute", "relative")
 POOLINGS = ("cls", "mean")
+POOLER_ACTIVATIONS = ("tanh", "relu", "gelu")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """A model without its weights.
 
-    positions        'absolute': added in the embedding; 'relative': one table a layer
-    pooling          'cls': tanh pooler on the first token; 'mean': mean of the real tokens
-    sequence_length  L: inputs are padded to it, and transforms are built for it
-    lt_scale         DFT and DCT divided by sqrt(L*d) and 2*sqrt(L*d), so that fp16 holds them
+    positions          'absolute': added in the embedding; 'relative': one table a layer
+    pooling            'cls': pooler on the first token; 'mean': mean of the real tokens
+    sequence_length    L: inputs are padded to it, and transforms are built for it
+    lt_scale           DFT and DCT divided by sqrt(L*d) and 2*sqrt(L*d), so that fp16 holds them
+    embedding_width    of the embedding's tables, with a projection behind them; None: no
+                       projection, the tables are as wide as the first layer
+    pooler_activation  of the 'cls' pooler; 'tanh' but in some foreign checkpoints
+    legacy_sa_zero     sa heads give zeros; only for foreign checkpoints trained that way
     """
 
     architecture: Architecture
@@ -37,12 +42,22 @@ class ModelConfig:
     outputs: int
     sequence_length: int
     lt_scale: bool = True
+    embedding_width: int | None = None
+    pooler_activation: str = "tanh"
+    legacy_sa_zero: bool = False
 
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise UsageError(f"positions must be one of {POSITIONS}, got {self.positions!r}")
         if self.pooling not in POOLINGS:
             raise UsageError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}")
+        if self.pooler_activation not in POOLER_ACTIVATIONS:
+            raise UsageError(
+                f"pooler_activation must be one of {POOLER_ACTIVATIONS}, "
+                f"got {self.pooler_activation!r}"
+            )
+        if self.embedding_width is not None and self.embedding_width < 1:
+            raise UsageError(f"embedding_width must be at least 1, got {self.embedding_width!r}")
         for name in ("vocab_size", "type_vocab_size", "outputs", "sequence_length"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)!r}")
@@ -58,6 +73,11 @@ class ModelConfig:
                 f"{self.max_positions} positions",
                 hint=f"choose a sequence length up to {self.max_positions}",
             )
+
+    @property
+    def table_width(self) -> int:
+        """Of the embedding's tables."""
+        return self.embedding_width or self.architecture.layers[0].hidden
 
     def to_json(self) -> dict[str, Any]:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -84,6 +104,8 @@ class ModelConfig:
 
 
 def _fits(value: object, kind: str) -> bool:
+    if value is None:
+        return kind.endswith(" | None")
     if kind == "float":
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value).__name__ == kind
+    return type(value).__name__ == kind.removesuffix(" | None")

@@ -12,6 +12,8 @@ there only with relative positions. By kind:
     c_k     S = 0              C + a convolution of V whose taps depend on K and Q
 Source: the method's specification, 2.3 and 2.4. Every operation has a fixed-shape
 ONNX counterpart: transforms are matrix products, convolutions are static slices.
+Some published checkpoints were trained while sa heads gave zeros by mistake: with
+`legacy_sa_zero` they do so here.
 """
 
 from __future__ import annotations
@@ -53,11 +55,13 @@ class Heads(nn.Module):
         sequence_length: int,
         lt_scale: bool,
         dropout: float,
+        legacy_sa_zero: bool = False,
     ) -> None:
         super().__init__()
         size = layer.head_size
         self.size = size
         self.dropout = dropout
+        self.legacy_sa_zero = legacy_sa_zero
         queries = sum(uses_query(kind, positions) for kind in layer.heads)
         keys = sum(map(uses_key, layer.heads))
         self.query = nn.Linear(layer.hidden, queries * size) if queries else None
@@ -88,7 +92,11 @@ class Heads(nn.Module):
             bias = masked
             if near is not None:
                 bias = masked + _heads(near, at_q, count)
-            found.append(self.groups[kind](q, k, _heads(value, at_v, count), bias))
+            v = _heads(value, at_v, count)
+            if self.legacy_sa_zero and kind.startswith("sa_"):
+                found.append(torch.zeros_like(v))
+            else:
+                found.append(self.groups[kind](q, k, v, bias))
             at_q, at_k, at_v = at_q + count * has_query, at_k + count * has_key, at_v + count
         y = found[0] if len(found) == 1 else torch.cat(found, dim=1)  # (b, heads, s, d)
         return y.transpose(1, 2).flatten(2)

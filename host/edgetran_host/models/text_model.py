@@ -5,7 +5,8 @@ b batch, s sequence, h hidden (of the layer at hand), L the configured length.
     layer:  x = LN(x + Drop(heads(x)·Wo + bo))
             u = x;  u = GELU(Lin_i(u)) for the stack;  x = LN(x + Drop(Lin_out(u)))
             x = Lin_proj(x) where the next layer has another width
-E_position is there only with absolute positions.
+E_position is there only with absolute positions. With an embedding width e below h the
+tables and their LN have width e, and x = Lin_e(LN(...)) leads to the first layer.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.heads import INIT_STD, MASKED, Heads
 from edgetran_host.space.architecture import Layer
 
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu}
+
 
 class Embedding(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.architecture.layers[0].hidden
+        width = config.table_width
         self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_id)
         self.position = None
         if config.positions == "absolute":
@@ -33,6 +36,9 @@ class Embedding(nn.Module):
         self.token_type = nn.Embedding(config.type_vocab_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
+        self.project: nn.Linear | None = None
+        if config.embedding_width is not None:
+            self.project = nn.Linear(width, config.architecture.layers[0].hidden)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
         """(b, s), (b, s) -> (b, s, h)."""
@@ -42,6 +48,8 @@ class Embedding(nn.Module):
         if self.position is not None:
             x = x + self.position.weight[: input_ids.shape[1]]
         y: Tensor = self.dropout(self.norm(x))
+        if self.project is not None:
+            y = self.project(y)
         return y
 
 
@@ -57,6 +65,7 @@ class Block(nn.Module):
             config.sequence_length,
             config.lt_scale,
             config.dropout,
+            config.legacy_sa_zero,
         )
         self.heads_out = nn.Linear(layer.attention_width, layer.hidden)
         self.heads_norm = nn.LayerNorm(layer.hidden, eps=config.layer_norm_eps)
@@ -122,7 +131,7 @@ class TextModel(nn.Module):
     def classify(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """The last hidden state (b, s, h) and its mask (b, s) -> logits (b, outputs)."""
         if self.pooler is not None:
-            pooled = torch.tanh(self.pooler(x[:, 0]))
+            pooled = ACTIVATIONS[self.config.pooler_activation](self.pooler(x[:, 0]))
         else:
             real = attention_mask.to(x.dtype).unsqueeze(-1)
             pooled = (x * real).sum(1) / real.sum(1).clamp(min=1.0)

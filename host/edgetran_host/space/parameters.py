@@ -32,7 +32,7 @@ class ParameterCount:
     relative_positions: int  # one table a layer, shared by its heads
     head_extras: int  # what weighted and convolution heads add
     feed_forward: int
-    projections: int  # between layers of different width
+    projections: int  # between parts of different width
     norms: int
     pooler: int
 
@@ -48,14 +48,19 @@ def count_parameters(
     positions: int = POSITIONS,
     type_vocab_size: int = TYPE_VOCAB_SIZE,
     pooler: bool = True,
+    embedding_width: int | None = None,
 ) -> ParameterCount:
-    """`positions` sizes the unread table (0 leaves it out), not the relative ones."""
+    """`positions` sizes the unread table (0 leaves it out), not the relative ones.
+
+    `embedding_width` is that of a factorised embedding; None: as the first layer's.
+    """
     layers = architecture.layers
     first, last = layers[0].hidden, layers[-1].hidden
+    table = embedding_width or first
     return ParameterCount(
-        word_embedding=vocab_size * first,
-        position_embedding=positions * first,
-        type_embedding=type_vocab_size * first,
+        word_embedding=vocab_size * table,
+        position_embedding=positions * table,
+        type_embedding=type_vocab_size * table,
         attention=sum(map(_attention, layers)),
         relative_positions=sum(RELATIVE_ROWS * layer.head_size for layer in layers),
         head_extras=sum(_head_extra(kind, layer) for layer in layers for kind in layer.heads),
@@ -64,8 +69,9 @@ def count_parameters(
             _linear(one.hidden, next_.hidden)
             for one, next_ in pairwise(layers)
             if one.hidden != next_.hidden
-        ),
-        norms=2 * first + sum(2 * 2 * layer.hidden for layer in layers),  # scale and shift
+        )
+        + (0 if embedding_width is None else _linear(table, first)),
+        norms=2 * table + sum(2 * 2 * layer.hidden for layer in layers),  # scale and shift
         pooler=_linear(last, last) if pooler else 0,
     )
 

@@ -54,6 +54,8 @@ def transfer(parent: TextModel, weights: WeightMap, child: ModelConfig, seed: in
 
 def _copy_embedding(parent: TextModel, weights: WeightMap, model: TextModel, hidden: Axis) -> None:
     source, target = parent.embedding, model.embedding
+    factorised = parent.config.embedding_width
+    width = hidden if factorised is None else Picked.whole(factorised)
     words = source.word.weight
     if weights.tokens is not None:
         words = words[list(weights.tokens)]
@@ -62,8 +64,10 @@ def _copy_embedding(parent: TextModel, weights: WeightMap, model: TextModel, hid
         places = source.position.weight[: target.position.num_embeddings]
         tables.append((places, target.position.weight))
     for old, new in tables:
-        new.copy_(hidden.write(old, 1, new))
-    copy_norm(source.norm, target.norm, hidden)
+        new.copy_(width.write(old, 1, new))
+    copy_norm(source.norm, target.norm, width)
+    if source.project is not None and target.project is not None:
+        copy_matrix(source.project.weight, source.project.bias, target.project, hidden, width)
 
 
 def _copy_block(
@@ -147,5 +151,5 @@ def _silence(model: TextModel, index: int) -> None:
 
 def _norm_before(block: Block | None, model: TextModel) -> nn.LayerNorm | None:
     if block is None:
-        return model.embedding.norm
+        return model.embedding.norm if model.embedding.project is None else None
     return block.stack_norm if block.project is None else None

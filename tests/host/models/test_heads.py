@@ -207,3 +207,32 @@ class TestUnread:
         layer = Layer(hidden=8, heads=("sa_wma",) * 2, head_size=4, feed_forward=(5,))
         first, second = make(layer, "absolute").state_dict()["groups.sa_wma.weight"]
         assert not torch.equal(first, second)
+
+
+class TestLegacyZero:
+    """Checkpoints trained while sa heads gave zeros: those heads, and no others, are silent."""
+
+    def heads(self, legacy: bool, kinds: tuple[str, ...] = MIXED) -> Heads:
+        layer = Layer(hidden=8, heads=kinds, head_size=4, feed_forward=(5,))
+        torch.manual_seed(0)
+        return Heads(layer, "relative", MAX_POSITIONS, LENGTH, True, 0.1, legacy).eval()
+
+    def test_sa_heads_give_zeros_and_the_others_what_they_did(self) -> None:
+        x = torch.randn(2, LENGTH, 8)
+        masked = torch.zeros(2, 1, 1, LENGTH)
+        wanted, found = self.heads(False)(x, masked), self.heads(True)(x, masked)
+        attention = 3 * 4  # two sa_sdp, one sa_wma
+        assert wanted[..., :attention].abs().min() > 0
+        assert not found[..., :attention].any()
+        assert torch.equal(found[..., attention:], wanted[..., attention:])
+
+    def test_has_the_same_weights(self) -> None:
+        names = [set(self.heads(legacy).state_dict()) for legacy in (False, True)]
+        assert names[0] == names[1]
+
+    def test_a_layer_of_nothing_else(self) -> None:
+        found = self.heads(True, ("sa_sdp", "sa_wma"))(
+            torch.randn(2, 5, 8), torch.zeros(2, 1, 1, 5)
+        )
+        assert found.shape == (2, 5, 8)
+        assert not found.any()

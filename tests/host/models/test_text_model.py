@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,11 @@ from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.text_model import Block, TextModel
 from edgetran_host.space.architecture import HEAD_KINDS, Architecture, Layer
 from edgetran_host.space.design_space import DesignSpace
-from edgetran_host.space.sampling import sample
+from edgetran_host.space.identity import architecture_id
+from edgetran_host.space.sampling import METHODS, sample
 from edgetran_protos.errors import InputError, UsageError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 LENGTH = 12
@@ -60,10 +62,10 @@ def config(architecture: Architecture, **changes: Any) -> ModelConfig:
     return dataclasses.replace(plain, **changes)
 
 
-def build(settings: ModelConfig, std: float = 0.2) -> TextModel:
+def build(made: ModelConfig, std: float = 0.2) -> TextModel:
     """Weights large enough that every part shows in the logits."""
     torch.manual_seed(0)
-    model = TextModel(settings).eval()
+    model = TextModel(made).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=std)
@@ -141,6 +143,16 @@ class TestPooling:
         pooled = torch.tanh(first @ model.pooler.weight.t() + model.pooler.bias)
         torch.testing.assert_close(model(ids, mask, types), model.classifier(pooled))
 
+    @pytest.mark.parametrize("name", ["relu", "gelu"])
+    def test_cls_behind_another_activation(self, name: str) -> None:
+        model = build(config(Architecture((PLAIN,)), pooling="cls", pooler_activation=name))
+        ids, mask, types = inputs()
+        first = model.hidden_states(ids, mask, types)[-1][:, 0]
+        assert model.pooler is not None
+        pooled = first @ model.pooler.weight.t() + model.pooler.bias
+        pooled = F.relu(pooled) if name == "relu" else pooled * torch.special.ndtr(pooled)
+        torch.testing.assert_close(model(ids, mask, types), model.classifier(pooled))
+
     def test_a_row_without_real_tokens_is_finite(self) -> None:
         ids, mask, types = inputs()
         logits = build(config(Architecture((PLAIN,))))(ids, mask * 0, types)
@@ -153,26 +165,62 @@ class TestAnyArchitecture:
     def test_off_the_lattice(self, positions: str, pooling: str) -> None:
         self.trains(config(OFF_LATTICE, positions=positions, pooling=pooling))
 
-    @pytest.mark.parametrize("seed", range(12))
-    def test_drawn_from_the_space(self, seed: int, tmp_path: Path) -> None:
-        (architecture,) = sample(SMALL, 1, np.random.default_rng(seed))
-        positions = ("absolute", "relative")[seed % 2]
-        settings = config(architecture, positions=positions, lt_scale=seed % 3 > 0)
-        self.trains(settings)
-        model = build(settings)
-        save_model(model, tmp_path / "model", b"{}")
-        again, _ = load_model(tmp_path / "model")
+    @settings(max_examples=25, deadline=None)
+    @given(
+        seed=st.integers(0, 2**32 - 1),
+        method=st.sampled_from(sorted(METHODS)),
+        positions=st.sampled_from(["absolute", "relative"]),
+        pooling=st.sampled_from(["cls", "mean"]),
+        activation=st.sampled_from(["tanh", "gelu"]),
+        width=st.sampled_from([None, 6, 32]),
+        lt_scale=st.booleans(),
+    )
+    def test_of_the_whole_space_made_small(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        seed: int,
+        method: str,
+        positions: str,
+        pooling: str,
+        activation: str,
+        width: int | None,
+        lt_scale: bool,
+    ) -> None:
+        """By every way of sampling; the same again from its files, under one name."""
+        (architecture,) = sample(SMALL, 1, np.random.default_rng(seed), method)
+        made = config(
+            architecture,
+            positions=positions,
+            pooling=pooling,
+            pooler_activation=activation,
+            embedding_width=width,
+            lt_scale=lt_scale,
+        )
+        self.trains(made)
+        model, folder = build(made), tmp_path_factory.mktemp("drawn") / "model"
+        save_model(model, folder, b"{}")
+        again, _ = load_model(folder)
+        assert again.config == made
         assert torch.equal(again(*inputs()), model(*inputs()))
+        shuffled = Architecture(
+            tuple(
+                dataclasses.replace(
+                    layer, heads=tuple(np.random.default_rng(seed).permutation(layer.heads))
+                )
+                for layer in architecture.layers
+            )
+        )
+        assert architecture_id(shuffled) == architecture_id(again.config.architecture)
 
     @staticmethod
-    def trains(settings: ModelConfig) -> None:
+    def trains(made: ModelConfig) -> None:
         """One pass forwards and back; every weight takes part."""
-        model = build(settings).train()
+        model = build(made).train()
         ids, mask, types = inputs()
         logits = model(ids, mask, types)
         assert logits.shape == (3, 3)
         states = model.hidden_states(ids, mask, types)
-        widths = [layer.hidden for layer in settings.architecture.layers]
+        widths = [layer.hidden for layer in made.architecture.layers]
         assert [x.shape[2] for x in states] == [widths[0], *widths[1:], widths[-1]]
         F.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
         for name, weight in model.named_parameters():
@@ -180,6 +228,17 @@ class TestAnyArchitecture:
             assert torch.isfinite(weight.grad).all(), name
             if not name.endswith("key.bias"):  # softmax cancels what all keys share
                 assert weight.grad.abs().sum() > 0, name
+
+    def test_legacy_sa_zero_silences_attention(self) -> None:
+        """Nothing but the first token's own row reaches a classifier on it."""
+        made = config(Architecture((PLAIN,)), pooling="cls", legacy_sa_zero=True)
+        ids, mask, types = inputs()
+        other = ids.clone()
+        other[:, 1:] = 7
+        model = build(made)
+        assert torch.equal(model(ids, mask, types), model(other, mask, types))
+        model = build(dataclasses.replace(made, legacy_sa_zero=False))
+        assert not torch.allclose(model(ids, mask, types), model(other, mask, types))
 
     def test_lt_scale_is_part_of_the_model(self) -> None:
         layer = dataclasses.replace(PLAIN, heads=("l_dft", "l_dct"))
@@ -219,8 +278,8 @@ class TestPadding:
 
 class TestConfig:
     def test_round_trip(self) -> None:
-        settings = config(OFF_LATTICE, lt_scale=False)
-        assert ModelConfig.from_json(settings.to_json()) == settings
+        made = config(OFF_LATTICE, lt_scale=False)
+        assert ModelConfig.from_json(made.to_json()) == made
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -234,6 +293,11 @@ class TestConfig:
             ({"sequence_length": 17}, "17"),
             ({"vocab_size": "50"}, "vocab_size"),
             ({"lt_scale": 1}, "lt_scale"),
+            ({"embedding_width": 0}, "embedding_width"),
+            ({"embedding_width": "8"}, "embedding_width"),
+            ({"pooler_activation": "silu"}, "pooler_activation"),
+            ({"pooler_activation": None}, "pooler_activation"),
+            ({"legacy_sa_zero": 0}, "legacy_sa_zero"),
             ({"architecture": []}, "architecture"),
             ({"colour": "red"}, "colour"),
         ],
