@@ -13,8 +13,10 @@ import torch
 from edgetran_protos.errors import UsageError
 from torch import Tensor, nn
 
-from edgetran_host.models import bert
 from edgetran_host.models.config import ModelConfig
+from edgetran_host.models.foreign_config import read_config
+from edgetran_host.models.foreign_tokenizer import read_tokenizer
+from edgetran_host.models.foreign_weights import read_state
 from edgetran_host.models.heads import INIT_STD
 from edgetran_host.models.text_model import TextModel
 
@@ -24,6 +26,8 @@ HUB_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "README.md",
 )
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -52,12 +56,12 @@ PACKAGED = {
 
 @dataclass(frozen=True)
 class Seed:
-    """A pretrained encoder; `config.outputs` and `.pooling` are set by `seed_model`."""
+    """A pretrained encoder; `config` names its own classifier's pooling and outputs, if any."""
 
     name: str
     title: str
     config: ModelConfig
-    state: Mapping[str, Tensor]  # TextModel's names; the pooler only if pretrained
+    state: Mapping[str, Tensor]  # TextModel's names; pooler and classifier only if pretrained
     tokenizer_json: bytes
     licence: str
 
@@ -69,11 +73,11 @@ def load_seed(name: str) -> Seed:
         return _read(name, known.title, _package_folder(name, known), known.licence)
     folder = Path(name).expanduser()
     if name and folder.is_dir():
-        return _read(name, folder.resolve().name, folder, bert.read_licence(folder))
+        return _read(name, folder.resolve().name, folder, _licence(folder))
     if not HUB_NAME.fullmatch(name):
         raise UsageError(f"{name!r}: no such folder", hint=_choices())
     folder = _from_hub(name)
-    return _read(name, name, folder, bert.read_licence(folder))
+    return _read(name, name, folder, _licence(folder))
 
 
 def seed_model(seed: Seed, outputs: int, sequence_length: int, pooling: str = "mean") -> TextModel:
@@ -81,24 +85,42 @@ def seed_model(seed: Seed, outputs: int, sequence_length: int, pooling: str = "m
 
     Positions beyond `sequence_length` are left out: no input can reach them.
     """
+    config = _shortened(seed, sequence_length)
+    return _filled(
+        dataclasses.replace(config, outputs=outputs, pooling=pooling),
+        {name: tensor for name, tensor in seed.state.items() if not name.startswith("classifier.")},
+    )
+
+
+def classifier_model(seed: Seed, sequence_length: int) -> TextModel:
+    """The seed with the classifier it came with. Raises UsageError when it has none."""
+    if "classifier.weight" not in seed.state:
+        raise UsageError(
+            f"seed {seed.name} has no text classifier of its own",
+            hint="fine-tune it on a task, or name a checkpoint ...ForSequenceClassification",
+        )
+    return _filled(_shortened(seed, sequence_length), seed.state)
+
+
+def _shortened(seed: Seed, sequence_length: int) -> ModelConfig:
     if sequence_length > seed.config.max_positions:
         raise UsageError(
             f"seed {seed.name} reads up to {seed.config.max_positions} tokens, "
             f"not {sequence_length}",
             hint=f"choose a sequence length up to {seed.config.max_positions}",
         )
-    config = dataclasses.replace(
-        seed.config,
-        outputs=outputs,
-        sequence_length=sequence_length,
-        max_positions=sequence_length,
-        pooling=pooling,
+    return dataclasses.replace(
+        seed.config, sequence_length=sequence_length, max_positions=sequence_length
     )
+
+
+def _filled(config: ModelConfig, given: Mapping[str, Tensor]) -> TextModel:
+    """A model in evaluation mode; what it needs and `given` lacks is drawn."""
     model = TextModel(config)
     wanted = model.state_dict()
-    state = {name: tensor for name, tensor in seed.state.items() if name in wanted}
+    state = {name: tensor for name, tensor in given.items() if name in wanted}
     positions = "embedding.position.weight"
-    state[positions] = state[positions][:sequence_length]
+    state[positions] = state[positions][: config.max_positions]
     fresh = {name: wanted[name] for name in wanted.keys() - state.keys()}
     _draw(fresh)
     model.load_state_dict({**state, **fresh})
@@ -116,15 +138,23 @@ def _draw(fresh: dict[str, Tensor]) -> None:
 
 
 def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
-    config = bert.read_config(folder)
+    foreign = read_config(folder)
     return Seed(
         name=name,
         title=title,
-        config=config,
-        state=bert.read_state(folder, config),
-        tokenizer_json=bert.read_tokenizer(folder, config),
+        config=foreign.config,
+        state=read_state(folder, foreign),
+        tokenizer_json=read_tokenizer(folder, foreign.config),
         licence=licence,
     )
+
+
+def _licence(folder: Path) -> str:
+    """The licence a model card states in its opening lines; 'unknown' when it does not."""
+    card = folder / "README.md"
+    opening = card.read_text(errors="replace").split("\n---", 1)[0] if card.is_file() else ""
+    found = re.search(r"^license:\s*[\"']?([\w.+-]+)", opening, re.MULTILINE)
+    return found[1] if found else "unknown"
 
 
 def _package_folder(name: str, known: Packaged) -> Path:
@@ -162,6 +192,6 @@ def _from_hub(name: str) -> Path:
 
 def _choices() -> str:
     return (
-        f"use one of {', '.join(sorted(PACKAGED))}, a folder with a BERT's config.json, "
-        "model.safetensors and tokenizer.json, or, when online, a name on the hub"
+        f"use one of {', '.join(sorted(PACKAGED))}, a folder with an encoder's "
+        "config.json, model.safetensors and tokenizer.json, or, when online, a name on the hub"
     )

@@ -232,15 +232,15 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"intermediate_size": 41}, "layers.0.stack"),
-            ({"num_hidden_layers": 4}, "lack layers.3"),
-            ({"max_position_embeddings": 21}, "embedding.position"),
+            ({"intermediate_size": 41}, r"encoder\.layer\.0\.intermediate"),
+            ({"num_hidden_layers": 4}, r"lack 16 tensors \(encoder\.layer\.3\."),
+            ({"max_position_embeddings": 21}, "position_embeddings"),
             ({"num_attention_heads": 5}, "multiple"),
             ({"num_attention_heads": 0}, "num_attention_heads"),
             ({"num_hidden_layers": 0}, "num_hidden_layers"),
             ({"hidden_size": None}, "cannot use"),
             ({"hidden_act": "relu"}, "hidden_act"),
-            ({"model_type": "roberta"}, "model_type"),
+            ({"model_type": "gpt2"}, "model_type"),
             ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
             ({"is_decoder": True}, "is_decoder"),
         ],
@@ -259,7 +259,7 @@ class TestRefused:
         weights = safetensors.torch.load_file(folder / "model.safetensors")
         weights["bert.pooler.dense.bias"] = torch.zeros(7)
         safetensors.torch.save_file(weights, folder / "model.safetensors")
-        self.refused(folder, r"pooler\.bias")
+        self.refused(folder, r"pooler\.dense\.bias")
 
     def test_tokenizer_beyond_the_embedding(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
