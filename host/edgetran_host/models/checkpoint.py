@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -26,27 +27,36 @@ TOKENIZER = "tokenizer.json"
 
 def save_model(model: TextModel, folder: Path, tokenizer_json: bytes) -> None:
     """Writes the model to `folder`, replacing what was there."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    files = {
+        WEIGHTS: safetensors.torch.save(state),
+        CONFIG: json.dumps(model.config.to_json(), indent=2).encode(),
+        TOKENIZER: tokenizer_json,
+    }
+    replace_folder(folder, files)
+
+
+def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A folder of exactly these files, in place of one that held no others."""
     folder = Path(folder)
-    _require_ours(folder)
+    _require_ours(folder, files)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        _write(fresh / WEIGHTS, safetensors.torch.save(state))
-        _write(fresh / CONFIG, json.dumps(model.config.to_json(), indent=2).encode())
-        _write(fresh / TOKENIZER, tokenizer_json)
+        for name, data in files.items():
+            _write(fresh / name, data)
         fresh.chmod(0o755)  # mkdtemp keeps others out
         _replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # gone already when all went well
 
 
-def _require_ours(folder: Path) -> None:
+def _require_ours(folder: Path, files: Collection[str]) -> None:
     """Replacing a folder deletes what is in it: only a model may be replaced."""
     if not folder.exists():
         return
     others = {file.name for file in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if others := others - {WEIGHTS, CONFIG, TOKENIZER}:
+    if others := others - set(files):
         raise UsageError(
             f"{folder} holds {', '.join(sorted(others)[:3])}, which saving would delete",
             hint="name a new folder, or one that holds a model and nothing else",
