@@ -1,10 +1,11 @@
 """Cuts a tokenizer's vocabulary to what a task uses.
 
 On a small model the embedding table is most of the bytes, and a task touches few of
-its rows. Special tokens and ASCII characters always stay; then the characters that the
-texts are spelt with, so that a word whose pieces are cut can still be spelt; then the
-pieces that occur most often; then, if room is left, the first of the original order,
-which word-piece vocabularies sort by frequency.
+its rows. Special tokens always stay. Of a WordPiece vocabulary so do ASCII characters;
+then the characters that the texts are spelt with, so that a word whose pieces are cut
+can still be spelt; then the pieces that occur most often; then, if room is left, the
+first of the original order, which such vocabularies sort by frequency. Of a byte-level
+BPE vocabulary the bytes always stay; `byte_pairs` chooses the others.
 """
 
 from __future__ import annotations
@@ -17,16 +18,23 @@ from typing import Any
 from edgetran_protos.errors import UsageError
 from tokenizers import Tokenizer
 
+from edgetran_host import byte_pairs
 from edgetran_host.tasks.encoding import PAD_TOKENS
 
-TRIMMABLE = ("WordPiece",)
+TRIMMABLE = ("WordPiece", "byte-level BPE")
 CONTINUATION = "##"  # before a piece inside a word, where the model names no other mark
 
 
 def can_trim(tokenizer_json: bytes) -> bool:
     """Whether `trim_tokenizer` knows this kind of vocabulary."""
-    kind = json.loads(tokenizer_json).get("model", {}).get("type")
-    return kind in TRIMMABLE
+    return kind_of(json.loads(tokenizer_json)) in TRIMMABLE
+
+
+def kind_of(raw: Mapping[str, Any]) -> str:
+    """Of a tokenizer.json: the type of its model, 'byte-level BPE' where that is its BPE."""
+    if byte_pairs.is_byte_level(raw):
+        return "byte-level BPE"
+    return str((raw.get("model") or {}).get("type"))
 
 
 def trim_tokenizer(
@@ -37,17 +45,24 @@ def trim_tokenizer(
     Raises UsageError when `size` cannot hold what must stay.
     """
     raw = json.loads(tokenizer_json)
-    if not can_trim(tokenizer_json):
+    if kind_of(raw) not in TRIMMABLE:
         raise UsageError(
-            f"a {raw.get('model', {}).get('type')} vocabulary cannot be trimmed",
-            hint=f"only {', '.join(TRIMMABLE)} vocabularies can",
+            f"a {kind_of(raw)} vocabulary cannot be trimmed",
+            hint=f"only {' and '.join(TRIMMABLE)} vocabularies can",
         )
     tokenizer, rows = Tokenizer.from_str(tokenizer_json.decode()), list(texts)
-    kept = _choose(raw, _spelling(raw, tokenizer, rows), _counts(tokenizer, rows), size)
+    counts = _counts(tokenizer, rows)
+    if byte_pairs.is_byte_level(raw):
+        needed = _special(raw) | byte_pairs.one_byte_pieces(raw)
+        kept = byte_pairs.choose(raw, needed, counts, size)
+    else:
+        kept = _choose(raw, _spelling(raw, tokenizer, rows), counts, size)
     places = {old: new for new, old in enumerate(kept)}
     pieces = sorted(raw["model"]["vocab"].items(), key=lambda item: item[1])
     raw["model"]["vocab"] = {piece: places[old] for piece, old in pieces if old in places}
-    for holder, key in _references(raw):
+    if "merges" in raw["model"]:
+        raw["model"]["merges"] = byte_pairs.trim_merges(raw, set(raw["model"]["vocab"]))
+    for holder, key in references(raw):
         holder[key] = places[holder[key]]
     return json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(), kept
 
@@ -68,10 +83,10 @@ def _spelling(raw: Mapping[str, Any], tokenizer: Tokenizer, texts: Sequence[str]
     Only words of several characters: one that stands alone counts as the piece it is.
     """
     characters: Counter[str] = Counter()
-    for word, times in _words(tokenizer, texts).items():
+    for word, times in words(tokenizer, texts).items():
         if len(word) > 1:
             characters.update(dict.fromkeys(word, times))
-    vocab, mark = raw["model"]["vocab"], _mark(raw)
+    vocab, mark = raw["model"]["vocab"], continuation(raw)
     return Counter(
         {
             vocab[piece]: times
@@ -82,7 +97,7 @@ def _spelling(raw: Mapping[str, Any], tokenizer: Tokenizer, texts: Sequence[str]
     )
 
 
-def _words(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[str]:
+def words(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for text in texts:
         if tokenizer.normalizer is not None:
@@ -119,9 +134,8 @@ def _needed(raw: dict[str, Any]) -> set[int]:
             f"the vocabulary lacks its piece for unknown words, {unknown!r}",
             hint="use the tokenizer the weights were trained with",
         )
-    needed = {holder[key] for holder, key in _references(raw)}
-    needed |= {vocab[token] for token in (unknown, *PAD_TOKENS) if token in vocab}
-    mark = _mark(raw)
+    needed = _special(raw) | {vocab[unknown]}
+    mark = continuation(raw)
     for piece, at in vocab.items():
         bare = piece.removeprefix(mark)
         if len(bare) == 1 and bare.isascii():
@@ -129,11 +143,20 @@ def _needed(raw: dict[str, Any]) -> set[int]:
     return needed
 
 
-def _mark(raw: Mapping[str, Any]) -> str:
-    return str(raw["model"].get("continuing_subword_prefix", CONTINUATION))
+def _special(raw: dict[str, Any]) -> set[int]:
+    """Ids that something beside the model names, and that of padding."""
+    vocab = raw["model"]["vocab"]
+    named = {holder[key] for holder, key in references(raw)}
+    return named | {vocab[token] for token in PAD_TOKENS if token in vocab}
 
 
-def _references(raw: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+def continuation(raw: Mapping[str, Any]) -> str:
+    """Of the pieces inside a word."""
+    found = raw["model"].get("continuing_subword_prefix")
+    return CONTINUATION if found is None else str(found)
+
+
+def references(raw: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Where a tokenizer.json holds ids outside its vocabulary: a container and its key."""
     for token in raw.get("added_tokens", []):
         yield token, "id"
