@@ -44,11 +44,11 @@ def byte_level(prose: list[str], commands: list[str]) -> bytes:
 @pytest.fixture(scope="session")
 def small_byte_level() -> Callable[..., bytes]:
     def make(merges: list[Any], more: tuple[str, ...] = (), **changes: Any) -> bytes:
-        """All bytes by their order, then what the merges result in, then `more`."""
+        """All bytes by their order, then `more`, then what the merges result in."""
         pieces = sorted(ByteLevelBPETokenizer().pre_tokenizer.alphabet())
         pairs = [tuple(m.split(" ")) if isinstance(m, str) else m for m in merges]
         results = [left + right for left, right in pairs]
-        names = list(dict.fromkeys([*pieces, *results, *more]))
+        names = list(dict.fromkeys([*pieces, *more, *results]))
         raw = {
             "version": "1.0",
             "added_tokens": [],

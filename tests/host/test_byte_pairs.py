@@ -115,12 +115,13 @@ class TestPieces:
 
     def test_what_no_merge_makes_goes_first(self, small_byte_level: Make) -> None:
         data = small_byte_level([["a", "b"]], more=("never",))
-        assert trim_tokenizer(data, ["never"], 257)[1][256:] == (256,)
+        assert trim_tokenizer(data, ["never"], 257)[1][256:] == (257,)
         assert trim_tokenizer(data, ["never"], 258)[1][256:] == (256, 257)
 
     def test_made_in_two_ways(self, small_byte_level: Make) -> None:
         """The parts of both stay, since either may come first in another word."""
         data = small_byte_level([["b", "c"], ["a", "bc"], ["a", "b"], ["ab", "c"]])
+        assert trim_tokenizer(data, ["abc"], 258)[1][256:] == (256, 258)  # no room for abc
         small, kept = trim_tokenizer(data, ["abc"], 259)
         assert kept[256:] == (256, 257, 258)
         assert len(json.loads(small)["model"]["merges"]) == 4

@@ -19,7 +19,7 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.space.parameters import count_parameters
 from edgetran_host.transfer import WeightMap, measure_share, transfer
-from edgetran_host.transfer.growth import add_heads
+from edgetran_host.transfer.growth import add_heads, add_layer
 from edgetran_host.transfer.planning import nearest_map
 from edgetran_protos.errors import UsageError
 from torch import Tensor
@@ -248,6 +248,16 @@ class TestKeepsWorking:
         ids, mask, types = inputs()
         states = [m.hidden_states(ids, mask, types)[0] for m in (parent, child)]
         torch.testing.assert_close(*states)
+
+    @torch.no_grad()
+    def test_a_new_first_layer_leaves_it_as_it_was(self) -> None:
+        """Behind a projection there is no LayerNorm to take over."""
+        parent = build(width=5)
+        edit = add_layer(parent.config.architecture, 0, LAYER)
+        config = dataclasses.replace(parent.config, architecture=edit.architecture)
+        child = transfer(parent, edit.weights, config)
+        for name, tensor in parent.embedding.state_dict().items():
+            assert torch.equal(child.embedding.state_dict()[name], tensor), name
 
     def test_share_counts_the_projection(self) -> None:
         config = build(width=5).config

@@ -99,6 +99,21 @@ def test_electra_of_one_width_has_no_projection(tmp_path: Path, originals: Any) 
     torch.testing.assert_close(logits, wanted.logits, **CLOSE)
 
 
+def test_norms_of_the_first_checkpoints(tmp_path: Path, originals: Any) -> None:
+    """Their weights and biases were called gamma and beta."""
+    originals.make_original("bert", tmp_path)
+    wanted = load_seed(str(tmp_path)).state
+    file = tmp_path / "model.safetensors"
+    old = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+        for name, tensor in safetensors.torch.load_file(file).items()
+    }
+    assert "bert.embeddings.LayerNorm.gamma" in old
+    safetensors.torch.save_file(old, file)
+    found = load_seed(str(tmp_path)).state
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
 def test_two_labels_need_no_names(tmp_path: Path, originals: Any) -> None:
     originals.make_original("bert", tmp_path, num_labels=2)
     raw = json.loads((tmp_path / "config.json").read_bytes())
