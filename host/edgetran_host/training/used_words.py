@@ -40,10 +40,11 @@ def used_words(
     rows = np.insert(others, pad, pad)  # (rows in use,) their places in the whole table
     places = np.full(whole.num_embeddings, -1, np.int64)
     places[rows] = np.arange(len(rows))
-    small = nn.Embedding(len(rows), whole.embedding_dim, padding_idx=pad)
-    with torch.no_grad():
-        small.weight.copy_(whole.weight[torch.from_numpy(rows)])
-    small.weight.requires_grad_(whole.weight.requires_grad)
+    small = nn.Embedding.from_pretrained(  # draws no first weights: dropout's lots stay the same
+        whole.weight.detach()[torch.from_numpy(rows)],
+        freeze=not whole.weight.requires_grad,
+        padding_idx=pad,
+    )
     model.embedding.word = small
     try:
         yield tuple(dataclasses.replace(x, input_ids=places[x.input_ids]) for x in data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import pytest
 import torch
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded, Task
-from edgetran_host.training import Recipe, fine_tune, used_words
-from edgetran_host.training.loop import Run, train
+from edgetran_host.training import Recipe, fine_tune, precision, used_words
+from edgetran_host.training.batches import epoch_order, lengths_of, take
+from edgetran_host.training.fine_tuning import label_loss
+from edgetran_host.training.loop import ADAM_BETAS, ADAM_EPS, CLIP_NORM, Run, schedule, train
+from edgetran_host.training.objective import Loss
+from edgetran_host.training.precision import autocast
 from torch import Tensor
 
 Toys = Callable[..., tuple[Task, Encoded, Encoded]]
@@ -24,6 +29,36 @@ RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=3e-3, weight_decay=0.5)
 def few_words(data: Encoded) -> Encoded:
     """Words 20 and up become 20, so that half of the table is idle."""
     return dataclasses.replace(data, input_ids=data.input_ids.clip(max=20))
+
+
+def by_plain_adamw(
+    model: TextModel, data: Encoded, recipe: Recipe, objective: Loss
+) -> dict[str, Tensor]:
+    """A second, obvious implementation: the whole table, PyTorch's own loop over parameters."""
+    decayed = [p for name, p in model.named_parameters() if p.ndim > 1 and "bias" not in name]
+    chosen = {id(p) for p in decayed}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}]
+    adamw = torch.optim.AdamW(
+        groups, betas=ADAM_BETAS, eps=ADAM_EPS, weight_decay=0.0, foreach=False, fused=False
+    )
+    lengths, an_epoch = lengths_of(data), math.ceil(len(data) / recipe.batch_size)
+    steps = round(recipe.epochs * an_epoch)
+    torch.manual_seed(recipe.seed)
+    model.train()
+    for step in range(steps):
+        epoch, at = divmod(step, an_epoch)
+        rows = epoch_order(lengths, recipe.batch_size, recipe.seed, epoch)[at]
+        batch = take(data, rows)
+        for group in adamw.param_groups:
+            group["lr"] = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction)
+        adamw.zero_grad()
+        with autocast():
+            logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        objective(logits.float(), batch).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM, foreach=False)
+        adamw.step()
+    return model.state_dict()
 
 
 def trained(model: TextModel, data: Encoded, task: Task, folder: Path) -> dict[str, Tensor]:
@@ -57,6 +92,20 @@ def test_equals_the_whole_table(
     whole = trained(model(), data, task, tmp_path)
     for name, weight in whole.items():
         torch.testing.assert_close(small[name], weight, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_equals_plain_adamw_dropout_included(
+    toy: Toys, fresh: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda: False)
+    task, data, _ = toy("classes")
+    recipe = dataclasses.replace(RECIPE, seed=seed)
+    model = fresh(3)
+    fine_tune(model, few_words(data), task, recipe, checkpoint=tmp_path)
+    plain = by_plain_adamw(fresh(3), few_words(data), recipe, label_loss(task))
+    for name, weight in plain.items():
+        torch.testing.assert_close(model.state_dict()[name], weight, atol=2e-5, rtol=1e-4, msg=name)
 
 
 def test_the_table_is_small_while_training_and_whole_afterwards(
