@@ -3,10 +3,8 @@
 A runtime needs numpy and its own library, nothing else of edgetran.
 """
 
-from __future__ import annotations
-
 import importlib
-from collections.abc import Mapping
+from typing import Mapping, Type
 
 from edgetran_daemon.runtimes.base import Runtime, RuntimeFailure
 
@@ -16,10 +14,10 @@ RUNTIMES: Mapping[str, str] = {  # name -> module:attribute
 }
 
 
-def runtime_class(name: str) -> type[Runtime]:
+def runtime_class(name: str) -> Type[Runtime]:
     """Raises RuntimeFailure when edgetran has no runtime of that name."""
     if name not in RUNTIMES:
         raise RuntimeFailure(f"no runtime {name!r}; known: {', '.join(RUNTIMES)}")
     module, _, attribute = RUNTIMES[name].partition(":")
-    found: type[Runtime] = getattr(importlib.import_module(module), attribute)
+    found: Type[Runtime] = getattr(importlib.import_module(module), attribute)
     return found

@@ -1,18 +1,20 @@
 """What every runtime has in common: checked tensors in, checked tensors out.
 
 Shapes: a dimension is an int when the graph fixes it and None when it is free.
+This folder and `worker` keep to Python 3.6, the oldest that a supported board brings.
 """
 
-from __future__ import annotations
-
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-Tensor = np.ndarray[Any, np.dtype[Any]]
+if TYPE_CHECKING:  # an array takes no type arguments on old Pythons
+    Tensor = np.ndarray[Any, np.dtype[Any]]
+else:
+    Tensor = np.ndarray
 Tensors = Mapping[str, Tensor]
 
 
@@ -24,13 +26,12 @@ class InputRefused(Exception):
     """The tensors do not fit the graph; the caller's mistake."""
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """One input or output of a graph."""
 
     name: str
     dtype: str  # numpy's name: "int64", "float32"
-    shape: tuple[Optional[int], ...]
+    shape: Tuple[Optional[int], ...]
 
 
 class Runtime(abc.ABC):
@@ -93,6 +94,18 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def _run(self, tensors: Tensors) -> Tensors: ...
+
+
+def installed_version(distribution: str, module: str) -> str:
+    """Of a runtime's library; empty when unknown: a board's maker may build it without metadata."""
+    if sys.version_info < (3, 8):
+        return str(getattr(importlib.import_module(module), "__version__", ""))
+    from importlib import metadata  # novm: the branch above is for older Pythons
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _check_tensor(spec: TensorSpec, tensor: Tensor) -> None:

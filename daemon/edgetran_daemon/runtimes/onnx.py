@@ -1,11 +1,7 @@
 """ONNX Runtime on the CPU."""
 
-from __future__ import annotations
-
-import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Sequence
 
 from edgetran_daemon.runtimes.base import (
     InputRefused,
@@ -13,6 +9,7 @@ from edgetran_daemon.runtimes.base import (
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    installed_version,
 )
 
 DTYPES = {  # ONNX Runtime's name of a tensor type -> numpy's
@@ -61,10 +58,7 @@ class OnnxRuntime(Runtime):
 
     @staticmethod
     def version() -> str:
-        try:
-            return importlib.metadata.version("onnxruntime")
-        except importlib.metadata.PackageNotFoundError:
-            return ""  # a build of the board's maker may come without metadata
+        return installed_version("onnxruntime", "onnxruntime")
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:

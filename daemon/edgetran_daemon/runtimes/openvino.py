@@ -1,13 +1,9 @@
 """OpenVINO on the CPU. A graph is one file: a plain tar of model.xml and model.bin."""
 
-from __future__ import annotations
-
-import importlib.metadata
 import importlib.util
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -17,6 +13,7 @@ from edgetran_daemon.runtimes.base import (
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    installed_version,
 )
 
 MEMBERS = ("model.xml", "model.bin")
@@ -56,10 +53,7 @@ class OpenVinoRuntime(Runtime):
 
     @staticmethod
     def version() -> str:
-        try:
-            return importlib.metadata.version("openvino")
-        except importlib.metadata.PackageNotFoundError:
-            return ""  # the archives of its makers come without metadata
+        return installed_version("openvino", "openvino")
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
@@ -78,7 +72,7 @@ class OpenVinoRuntime(Runtime):
         return {spec.name: found[spec.name] for spec in self._outputs}
 
 
-def _members(path: str) -> tuple[bytes, bytes]:
+def _members(path: str) -> Tuple[bytes, bytes]:
     """The two files, read by name: nothing is unpacked to disk."""
     with tarfile.open(path, "r:") as archive:
         members = [archive.getmember(name) for name in MEMBERS]
@@ -97,7 +91,7 @@ def _spec(port: Any) -> TensorSpec:
 
 def _table_rows(model: Any) -> Mapping[str, int]:
     """How many rows an input may choose from; beyond them OpenVINO reads zeros and says nothing."""
-    found: dict[str, int] = {}
+    found: Dict[str, int] = {}
     for parameter in model.get_parameters():
         name = parameter.output(0).any_name
         pending = list(parameter.output(0).get_target_inputs())

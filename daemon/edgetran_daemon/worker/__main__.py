@@ -1,7 +1,5 @@
 """`python -m edgetran_daemon.worker FD`: serves the socket it inherited as FD."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import sys

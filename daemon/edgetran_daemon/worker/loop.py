@@ -9,25 +9,28 @@ A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
 "message". Every reply carries "peak_memory_bytes".
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from edgetran_daemon.runtimes import runtime_class
-from edgetran_daemon.runtimes.base import InputRefused, Runtime, RuntimeFailure, TensorSpec
+from edgetran_daemon.runtimes.base import (
+    InputRefused,
+    Runtime,
+    RuntimeFailure,
+    Tensor,
+    TensorSpec,
+)
 from edgetran_daemon.worker import wire
-from edgetran_daemon.worker.wire import Header, Tensor
+from edgetran_daemon.worker.wire import Header
 
-Reply = tuple[Header, Mapping[str, Tensor]]
+Reply = Tuple[Header, Mapping[str, Tensor]]
 
 
 class Worker:
@@ -60,9 +63,9 @@ class Worker:
         if self._runtime is None:
             raise RuntimeFailure("nothing is loaded")
         if header["op"] == "run":
-            started = time.perf_counter_ns()
+            started = time.perf_counter()
             results = self._runtime.run(tensors)
-            return {"run_s": (time.perf_counter_ns() - started) / 1e9}, results
+            return {"run_s": time.perf_counter() - started}, results
         if header["op"] == "time":
             return {}, {"samples_s": _time(self._runtime, tensors, header)}
         raise RuntimeFailure(f"no operation {header['op']!r}")
@@ -72,16 +75,16 @@ class Worker:
         reason = kind.unavailable()
         if reason:
             raise RuntimeFailure(reason)
-        started = time.perf_counter_ns()
+        started = time.perf_counter()
         runtime = self._runtime = kind(path, threads)
         return {
-            "load_s": (time.perf_counter_ns() - started) / 1e9,
+            "load_s": time.perf_counter() - started,
             "runtime": f"{name} {kind.version()}".strip(),
             "inputs": [_described(spec) for spec in runtime.inputs],
             "outputs": [_described(spec) for spec in runtime.outputs],
         }
 
-    def _receive(self) -> Optional[tuple[Header, dict[str, Tensor]]]:
+    def _receive(self) -> Optional[Tuple[Header, Dict[str, Tensor]]]:
         prefix = self._reader.read(wire.LENGTH.size)
         if len(prefix) < wire.LENGTH.size:
             return None
@@ -97,20 +100,20 @@ class Worker:
 def _time(runtime: Runtime, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Tensor:
     """Timed runs until both `runs` and `min_s` are reached, or one of the limits is."""
     runtime.check(tensors)
-    run, clock = runtime.run_checked, time.perf_counter_ns
-    samples_ns: list[int] = []
+    run, clock = runtime.run_checked, time.perf_counter
+    samples_s: List[float] = []
     begun = clock()
     while True:
         started = clock()
         run(tensors)
         ended = clock()
-        samples_ns.append(ended - started)
-        count, elapsed_s = len(samples_ns), (ended - begun) / 1e9
+        samples_s.append(ended - started)
+        count, elapsed_s = len(samples_s), ended - begun
         if count >= header["runs"] and elapsed_s >= header["min_s"]:
             break
         if count >= header["max_runs"] or elapsed_s >= header["max_s"]:
             break
-    return np.array(samples_ns, np.float64) / 1e9
+    return np.array(samples_s, np.float64)
 
 
 def _described(spec: TensorSpec) -> Header:

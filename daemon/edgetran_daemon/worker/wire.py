@@ -5,23 +5,21 @@ header   {"op": ..., "tensors": [{"name", "dtype", "shape"}, ...], ...}
 bytes    the tensors in that order, C-contiguous, the machine's byte order
 """
 
-from __future__ import annotations
-
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 
-Tensor = np.ndarray[Any, np.dtype[Any]]
-Header = dict[str, Any]
+from edgetran_daemon.runtimes.base import Tensor
+
+Header = Dict[str, Any]
 
 LENGTH = struct.Struct(">I")
 MAX_HEADER_BYTES = 1 << 20
 
 
-def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[bytes]:
+def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> List[bytes]:
     """The pieces of one frame, to be written in order."""
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     described = [
@@ -39,7 +37,7 @@ def header_length(data: bytes) -> int:
     return int(length)
 
 
-def tensor_sizes(header: Mapping[str, Any]) -> list[int]:
+def tensor_sizes(header: Mapping[str, Any]) -> List[int]:
     """Bytes of each tensor that follows the header."""
     return [
         int(np.prod(entry["shape"], dtype=np.int64)) * np.dtype(entry["dtype"]).itemsize
@@ -47,7 +45,7 @@ def tensor_sizes(header: Mapping[str, Any]) -> list[int]:
     ]
 
 
-def unpack_tensors(header: Mapping[str, Any], pieces: Sequence[bytes]) -> dict[str, Tensor]:
+def unpack_tensors(header: Mapping[str, Any], pieces: Sequence[bytes]) -> Dict[str, Tensor]:
     return {
         entry["name"]: np.frombuffer(data, entry["dtype"]).reshape(entry["shape"])
         for entry, data in zip(header["tensors"], pieces)
