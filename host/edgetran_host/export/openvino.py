@@ -91,7 +91,7 @@ def _quantised(model: Any, precision: str, calibration: Encoded) -> Any:
     _needs("nncf")
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level changes foreign handlers too
     with _silent():
         if precision == "int8-weights":
             return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)

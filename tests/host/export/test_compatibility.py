@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -129,6 +130,15 @@ def test_the_work_of_an_openvino_graph(source: Path, tmp_path: Path) -> None:
     assert found["fp32"].weight_bytes == pytest.approx(onnx.weight_bytes, rel=0.05)
     assert found["fp16"].weight_bytes == pytest.approx(onnx.weight_bytes / 2, rel=0.1)  # shapes
     assert found["int8-weights"].weight_bytes < 0.6 * onnx.weight_bytes
+
+
+def test_quantising_silences_nobody_else(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """NNCF's own set_log_level would: pytest's handlers hang on its logger too."""
+    export_openvino(source, "int8", ROWS, tmp_path / "int8")
+    logging.getLogger("anybody").warning("still heard")
+    assert "still heard" in caplog.text
 
 
 BEHIND_CLOSED_DOORS = """
