@@ -17,6 +17,7 @@ from typing import Optional
 from edgetran_protos.bundle import check_digest_name, check_model_name
 from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
 
+from edgetran_daemon.faults import point
 from edgetran_daemon.ledger import FAILED, SERVING, Ledger, Names, Record, Slot
 from edgetran_daemon.probe import probe
 from edgetran_daemon.serving import ServedModel
@@ -107,8 +108,10 @@ class Deployments:
             yield DeployEvent("stage", f"{chosen.name}, {size_bytes} bytes verified")
             staged = ServedModel(self._store, bundle, chosen, self._threads)
             loaded = await staged.start()
+            point("stage-loaded")
             yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
             detail = await probe(staged)
+            point("probe-passed")
             yield DeployEvent("switch", detail)
             self._switch(model, slot, staged)
             staged = None
@@ -120,13 +123,16 @@ class Deployments:
             if staged is not None:
                 await staged.close()
         freed = self._store.collect(self.digests(), self._clock())
+        point("deploy-collected")
         detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
         yield DeployEvent("commit", detail, Record.of(model, slot, SERVING, detail))
 
     def _switch(self, model: str, slot: Slot, staged: ServedModel) -> None:
         """No await in here: the file and the memory change together."""
         self._ledger.switch(model, slot)
+        point("switch-written")
         self._replace(model, staged)
+        point("switch-made")
 
     def _replace(self, model: str, staged: ServedModel) -> None:
         """The old model ends in the background, after what it is answering."""
@@ -147,6 +153,7 @@ class Deployments:
             slot = names.previous.at(self._clock())
             left = names.current
             self._ledger.roll_back(model, slot, reason or "rolled back by hand", self._clock())
+            point("rollback-written")
             self._replace(model, staged)
             return Record.of(model, slot, SERVING, f"rolled back from {left.bundle_digest}")
 
@@ -155,6 +162,7 @@ class Deployments:
         async with self._changing:
             names = self._names(model)
             self._ledger.remove(model, self._clock())
+            point("remove-written")
             served = self._served.pop(model, None)
             if served is not None:
                 await served.close()

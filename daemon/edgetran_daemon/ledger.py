@@ -12,6 +12,7 @@ from typing import Any, Optional
 from edgetran_protos.bundle import canonical_json
 from edgetran_protos.errors import BoardError
 
+from edgetran_daemon.faults import point
 from edgetran_daemon.store.blobs import sync_folder
 from edgetran_daemon.store.room import room
 
@@ -79,6 +80,7 @@ class Ledger:
         self._path = path
         self._names: dict[str, Names] = {}
         self._history: list[Record] = []
+        partial_of(path).unlink(missing_ok=True)  # of a daemon that was killed while it wrote
         if path.exists():
             self._load()
 
@@ -137,7 +139,7 @@ class Ledger:
             "history": [asdict(record) for record in history],
         }
         with room(str(self._path)):
-            write_atomically(self._path, canonical_json(raw))
+            write_atomically(self._path, canonical_json(raw), "ledger")
         self._names, self._history = dict(names), history
 
     def _load(self) -> None:
@@ -165,15 +167,23 @@ def _same(left: Slot, right: Slot) -> bool:
     return (left.bundle_digest, left.variant) == (right.bundle_digest, right.variant)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The old content or the new one, whatever happens in between."""
-    partial = path.with_name(f".{path.name}.partial")
+def partial_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def write_atomically(path: Path, data: bytes, what: str) -> None:
+    """The old content or the new one, whatever happens in between; `what` names the faults."""
+    partial = partial_of(path)
     try:
         with partial.open("wb") as file:
+            point(f"{what}-opened")
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        point(f"{what}-synced")
         os.replace(partial, path)
+        point(f"{what}-renamed")
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+    point(f"{what}-kept")

@@ -31,6 +31,7 @@ from edgetran_daemon.board import Board, emulated, free_cores, this_machine
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.describe import Device
 from edgetran_daemon.emulation import BoardClock
+from edgetran_daemon.faults import point
 from edgetran_daemon.interceptor import ErrorInterceptor
 from edgetran_daemon.ledger import Ledger, write_atomically
 from edgetran_daemon.measurement import Measurements
@@ -158,7 +159,7 @@ class Daemon:
             "emulated": self._board.emulated,
         }
         self._settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._settings.ready_file, json.dumps(ready).encode())
+        write_atomically(self._settings.ready_file, json.dumps(ready).encode(), "ready")
 
     def _remove_ready_file(self) -> None:
         if self._settings.ready_file is not None:
@@ -179,6 +180,7 @@ def locked_state(state: Path) -> Iterator[None]:
                 hint="stop it first, or choose another folder with --state",
             ) from exc
         lock.truncate(0)
+        point("lock-emptied")
         lock.write(str(os.getpid()))
         lock.flush()
         yield

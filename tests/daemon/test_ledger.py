@@ -156,11 +156,11 @@ import sys
 from pathlib import Path
 from edgetran_daemon.ledger import write_atomically
 sizes = 10, 200_000
-write_atomically(Path(sys.argv[1]), b"x" * 10)
+write_atomically(Path(sys.argv[1]), b"x" * 10, "ledger")
 print(flush=True)
 while True:
     for size in sizes:
-        write_atomically(Path(sys.argv[1]), b"x" * size)
+        write_atomically(Path(sys.argv[1]), b"x" * size, "ledger")
 """
 
 

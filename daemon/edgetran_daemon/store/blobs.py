@@ -17,6 +17,7 @@ from pathlib import Path
 from edgetran_protos.bundle import check_digest_name
 from edgetran_protos.errors import BoardBusy, BundleCorrupt, BundleMissing, DiskFull, UsageError
 
+from edgetran_daemon.faults import point
 from edgetran_daemon.store.room import HINT, room
 
 MAX_BLOB_BYTES = 4 << 30
@@ -82,6 +83,7 @@ class BlobStore:
             stat = path.stat()
             if path.name not in self._arriving and now_unix_s - stat.st_mtime > older_s:
                 path.unlink()
+                point("partial-removed")
                 freed += stat.st_size
         return freed
 
@@ -96,6 +98,7 @@ class BlobStore:
         try:
             size_bytes = path.stat().st_size
             path.unlink()
+            point("blob-removed")
         except FileNotFoundError:
             return 0
         return size_bytes
@@ -172,6 +175,7 @@ class Arrival:
         self._file = partial.open(mode, buffering=0)  # a full disk shows at the write
         self._file.truncate(offset)
         self._file.seek(offset)
+        point("blob-opened")
 
     def __enter__(self) -> Arrival:
         return self
@@ -181,7 +185,7 @@ class Arrival:
 
     def write(self, chunk: bytes) -> None:
         if self._file.tell() + len(chunk) > self._size_bytes:
-            self._partial.unlink()
+            self._drop()
             raise BundleCorrupt(
                 f"blob {self._digest}: more than the {self._size_bytes} bytes announced arrived",
                 hint="send the bundle again",
@@ -190,11 +194,13 @@ class Arrival:
         with self._room():
             while rest:
                 rest = rest[self._file.write(rest) :]
+        point("blob-chunk")
 
     def finish(self) -> int:
         """Hashes what the disk holds and gives it its name. Raises BundleCorrupt."""
         with self._room():
             os.fsync(self._file.fileno())
+        point("blob-synced")
         received = self._partial.stat().st_size
         if received < self._size_bytes:
             raise UsageError(
@@ -203,13 +209,15 @@ class Arrival:
             )
         found = _hash_file(self._partial)
         if found != self._digest:
-            self._partial.unlink()
+            self._drop()
             raise BundleCorrupt(
                 f"blob: expected {self._digest}, found {found}", hint="send the bundle again"
             )
         with self._room():
             os.replace(self._partial, self._final)
+            point("blob-renamed")
             sync_folder(self._final.parent)
+        point("blob-kept")
         return received
 
     @contextmanager
@@ -219,8 +227,12 @@ class Arrival:
             with room(f"blob {self._digest}"):
                 yield
         except DiskFull:
-            self._partial.unlink(missing_ok=True)
+            self._drop()
             raise
+
+    def _drop(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        point("partial-removed")
 
 
 def sync_folder(folder: Path) -> None:
