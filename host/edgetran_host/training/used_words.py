@@ -40,10 +40,12 @@ def used_words(
     rows = np.insert(others, pad, pad)  # (rows in use,) their places in the whole table
     places = np.full(whole.num_embeddings, -1, np.int64)
     places[rows] = np.arange(len(rows))
-    small = nn.Embedding.from_pretrained(  # draws no first weights: dropout's lots stay the same
-        whole.weight.detach()[torch.from_numpy(rows)],
-        freeze=not whole.weight.requires_grad,
+    small = nn.Embedding(  # with weights given it draws none: dropout's lots stay the same
+        len(rows),
+        whole.embedding_dim,
         padding_idx=pad,
+        _weight=whole.weight.detach()[torch.from_numpy(rows)],
+        _freeze=not whole.weight.requires_grad,
     )
     model.embedding.word = small
     try:
