@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from edgetran_protos.bundle import check_digest_name, check_model_name
-from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
+from edgetran_protos.errors import EdgeTranError, ModelUnloaded, UnknownModel, UsageError
 
 from edgetran_daemon.faults import point
 from edgetran_daemon.ledger import FAILED, SERVING, Ledger, Names, Record, Slot
@@ -56,12 +56,15 @@ class Deployments:
         return self._served
 
     def model(self, name: str) -> tuple[str, ServedModel]:
-        """An empty name: the only model. Raises UnknownModel."""
+        """An empty name: the only model. Raises UnknownModel, ModelUnloaded."""
         names = sorted(self._served)
         if not name and len(names) == 1:
             name = names[0]
         if name in self._served:
             return name, self._served[name]
+        kept = self._ledger.find(name)
+        if kept is not None and not kept.loaded:
+            raise ModelUnloaded(f"model {name!r} is deployed but not loaded", hint="load it first")
         hint = f"deployed: {', '.join(names)}" if names else "deploy one first"
         what = f"no model {name!r} is deployed" if name else "which model?"
         if not names:
@@ -157,6 +160,29 @@ class Deployments:
             self._replace(model, staged)
             return Record.of(model, slot, SERVING, f"rolled back from {left.bundle_digest}")
 
+    async def load(self, model: str) -> None:
+        """Serves what was unloaded, checked like a new one; a served model serves on."""
+        async with self._changing:
+            names = self._names(model)
+            if model in self._served:
+                return
+            staged = await self._staged(names.current)
+            try:
+                self._ledger.set_loaded(model, True)
+            except BaseException:
+                await staged.close()
+                raise
+            self._served[model] = staged
+
+    async def unload(self, model: str) -> None:
+        """Deployed, but not served until it is loaded again, restarts included."""
+        async with self._changing:
+            self._names(model)
+            self._ledger.set_loaded(model, False)
+            served = self._served.pop(model, None)
+            if served is not None:
+                await served.close()
+
     async def remove(self, model: str) -> int:
         """Stops serving; the bytes freed."""
         async with self._changing:
@@ -180,6 +206,8 @@ class Deployments:
 
     async def _restore(self, model: str) -> None:
         names = self._names(model)
+        if not names.loaded:
+            return
         try:
             self._served[model] = await self._staged(names.current)
         except (EdgeTranError, OSError) as exc:  # a failing disk must not take the others along

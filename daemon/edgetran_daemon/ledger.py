@@ -21,6 +21,7 @@ HISTORY_LIMIT = 200  # records; older ones are dropped
 REASON_LIMIT = 500  # characters
 
 SERVING, PREVIOUS, FAILED, ROLLED_BACK = "serving", "previous", "failed", "rolled-back"
+UNLOADED = "unloaded"  # deployed, but not served until it is loaded again
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Names:
-    """The two slots of one model name."""
+    """The two slots of one model name; whatever changes the slots also loads."""
 
     current: Slot
     previous: Optional[Slot]
+    loaded: bool = True
 
     def slots(self) -> list[Slot]:
         return [self.current, *([self.previous] if self.previous else [])]
@@ -96,7 +98,8 @@ class Ledger:
     def records(self, history: bool) -> list[Record]:
         """What serves; with history also the slot before it and all that ended, oldest first."""
         now = [
-            Record.of(model, names.current, SERVING) for model, names in sorted(self._names.items())
+            Record.of(model, names.current, SERVING if names.loaded else UNLOADED)
+            for model, names in sorted(self._names.items())
         ]
         if not history:
             return now
@@ -122,6 +125,11 @@ class Ledger:
 
     def fall_back(self, model: str, slot: Slot, failed: Record) -> None:
         self._commit({**self._names, model: Names(slot, None)}, [*self._history, failed])
+
+    def set_loaded(self, model: str, loaded: bool) -> None:
+        if self._names[model].loaded != loaded:
+            changed = replace(self._names[model], loaded=loaded)
+            self._commit({**self._names, model: changed}, self._history)
 
     def remove(self, model: str, now_unix_s: float) -> None:
         gone = self._names[model].current.at(now_unix_s)
@@ -160,7 +168,8 @@ class Ledger:
 
 
 def _names(raw: Mapping[str, Any]) -> Names:
-    return Names(Slot(**raw["current"]), Slot(**raw["previous"]) if raw["previous"] else None)
+    previous = Slot(**raw["previous"]) if raw["previous"] else None
+    return Names(Slot(**raw["current"]), previous, bool(raw.get("loaded", True)))
 
 
 def _same(left: Slot, right: Slot) -> bool:

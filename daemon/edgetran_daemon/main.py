@@ -32,10 +32,13 @@ EXAMPLES = """\
 examples:
   edgetran-daemon                              serve this machine on 127.0.0.1:50051
   edgetran-daemon --emulate nano:gpu           pretend to be a Jetson Nano's GPU
+  edgetran-daemon --listen unix:/run/edgetran.sock
+                                               for programs on this machine only
   edgetran-daemon --listen 0.0.0.0:50051 --insecure
                                                on a network you trust
 """
 MEBI = 1 << 20
+LISTEN_HELP = "HOST:PORT (port 0: any free one) or unix:PATH"
 HINTS = {  # what to do when the system refuses
     errno.ENOSPC: "free some disk space, or choose another folder with --state",
     errno.EROFS: "choose a folder with --state that can be written to",
@@ -55,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = found.add_argument
     add("--version", action="version", version=f"edgetran-daemon {daemon_version()}")
-    add("--listen", default="127.0.0.1:50051", metavar="HOST:PORT", help="port 0: any free one")
+    add("--listen", default="127.0.0.1:50051", metavar="ADDRESS", help=LISTEN_HELP)
     add("--insecure", action="store_true", help="allow addresses that other machines can reach")
     add("--emulate", default="", metavar="BOARD[:UNIT]", help="model a board's times and power")
     add("--state", type=Path, default=None, metavar="DIR", help="where models are kept")

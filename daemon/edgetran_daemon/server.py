@@ -42,9 +42,10 @@ from edgetran_daemon.services.health import Health
 from edgetran_daemon.services.measurement import MeasurementService
 from edgetran_daemon.services.open_inference import OpenInferenceService
 from edgetran_daemon.services.text import TextService
-from edgetran_daemon.settings import Settings, join
+from edgetran_daemon.settings import UNIX, Settings, join
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
+from edgetran_daemon.unix_socket import check_free, private
 
 DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
 DRAIN_LOOK_S = 0.02
@@ -124,7 +125,8 @@ class Daemon:
     def _listen(self) -> str:
         host = self._settings.host
         try:
-            port = self._server.add_insecure_port(join(host, self._settings.port))
+            with private():
+                port = self._server.add_insecure_port(join(host, self._settings.port))
         except RuntimeError as exc:
             raise _port_in_use(host, self._settings.port) from exc
         return join(host, port)
@@ -188,6 +190,9 @@ def locked_state(state: Path) -> Iterator[None]:
 
 def check_port(host: str, port: int) -> None:
     """Raises PortInUse; gRPC itself does not say why it cannot listen."""
+    if host.startswith(UNIX):
+        check_free(Path(host[len(UNIX) :]))
+        return
     if port == 0:
         return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from edgetran_protos.errors import UsageError
 MAX_MESSAGE_BYTES = 64 << 20
 DIGITS = re.compile("[0-9]{1,5}")
 LAST_PORT = 65535
+UNIX = "unix:"
+UNIX_PATH_BYTES = 103  # the shortest limit of the systems we know, macOS's
 
 
 @dataclass(frozen=True)
 class Settings:
-    host: str
-    port: int  # 0: any free one
+    host: str  # or "unix:PATH"
+    port: int  # 0: any free one, or a Unix socket
     state: Path
     emulate: str = ""  # empty: this very machine
     threads: Optional[int] = None  # None: the cores that are free at the start
@@ -28,11 +31,15 @@ class Settings:
 
 
 def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
-    """(host, port) of "HOST:PORT". Raises UsageError."""
+    """(host, port) of "HOST:PORT", or ("unix:PATH", 0). Raises UsageError."""
+    if text.startswith(UNIX):
+        return UNIX + _socket_path(text[len(UNIX) :]), 0
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
     if not colon or not host or not DIGITS.fullmatch(port) or int(port) > LAST_PORT:
-        raise UsageError(f"--listen {text!r} is not HOST:PORT", hint="e.g. 127.0.0.1:50051")
+        raise UsageError(
+            f"--listen {text!r} is neither HOST:PORT nor unix:PATH", hint="e.g. 127.0.0.1:50051"
+        )
     if not is_loopback(host) and not insecure:
         raise UsageError(
             f"{host} can be reached from other machines, and connections are not encrypted",
@@ -41,8 +48,21 @@ def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
     return host, int(port)
 
 
+def _socket_path(text: str) -> str:
+    """Absolute, since whoever reads it may work in another folder."""
+    if not text or "\0" in text:
+        raise UsageError("--listen unix: names no file", hint="e.g. unix:/run/edgetran.sock")
+    path = str(Path(text).absolute())
+    if len(os.fsencode(path)) > UNIX_PATH_BYTES:
+        raise UsageError(
+            f"the system knows no socket of so long a name: {path}",
+            hint=f"at most {UNIX_PATH_BYTES} bytes, e.g. unix:/run/edgetran.sock",
+        )
+    return path
+
+
 def is_loopback(host: str) -> bool:
-    if host == "localhost":
+    if host == "localhost" or host.startswith(UNIX):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -51,4 +71,6 @@ def is_loopback(host: str) -> bool:
 
 
 def join(host: str, port: int) -> str:
+    if host.startswith(UNIX):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

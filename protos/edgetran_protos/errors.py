@@ -17,6 +17,7 @@ EdgeTranError
 │   └── UnknownVariant    the bundle has no such variant
 ├── ModelError            serving a model
 │   ├── UnknownModel      nothing is deployed under that name
+│   ├── ModelUnloaded     deployed, but not served until it is loaded again
 │   ├── InputError        tensors or texts do not fit the model
 │   ├── ProbeFailed       a new model failed its probe; the old one serves on
 │   └── RuntimeFault      the runtime failed while loading or running
@@ -108,6 +109,10 @@ class ModelError(EdgeTranError):
 
 class UnknownModel(ModelError):
     status = grpc.StatusCode.NOT_FOUND
+
+
+class ModelUnloaded(ModelError):
+    status = grpc.StatusCode.UNAVAILABLE
 
 
 class InputError(ModelError):

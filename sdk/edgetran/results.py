@@ -101,7 +101,7 @@ class Deployment:
     model: str
     bundle_digest: str
     variant: str
-    state: str  # "serving", "previous", "failed", "rolled-back"
+    state: str  # "serving", "unloaded", "previous", "failed", ...
     reason: str
     since_unix_s: float
     artefact_bytes: int

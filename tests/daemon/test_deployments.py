@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.ledger import Ledger
@@ -19,6 +20,7 @@ from edgetran_protos.errors import (
     BundleError,
     BundleMissing,
     DiskFull,
+    ModelUnloaded,
     ProbeFailed,
     UnknownModel,
     UsageError,
@@ -208,6 +210,78 @@ def test_a_full_disk_leaves_the_old_model_serving(
             disk.make_room()
             await deploy(board, second)
             assert await served(board) == second.digest
+
+    run(work())
+
+
+def test_an_unloaded_model_stays_deployed_and_away_until_it_is_loaded(
+    state: Path, first: Bundle, second: Bundle
+) -> None:
+    async def work() -> None:
+        async with daemon(state, first, second) as board:
+            await deploy(board, first)
+            await deploy(board, second)
+            _, found = board.model("home")
+            pid = found.worker_pid
+            await board.unload("home")
+            await board.unload("home")  # twice is once
+            assert pid is not None
+            assert not psutil.pid_exists(pid)
+            with pytest.raises(ModelUnloaded):
+                board.model("home")
+        async with daemon(state) as board:  # the restart does not load it
+            assert not board.served
+            assert states(board) == [(second.digest, "unloaded"), (first.digest, "previous")]
+            with pytest.raises(UsageError):
+                board.discard(second.digest)
+            await board.load("home")
+            await board.load("home")
+            assert await served(board) == second.digest
+        async with daemon(state) as board:
+            assert await served(board) == second.digest
+            await board.unload("home")
+            await board.rollback("home", "")  # what changes the slots also loads
+            assert await served(board) == first.digest
+            for change in (board.load, board.unload):
+                with pytest.raises(UnknownModel):
+                    await change("absent")
+
+    run(work())
+
+
+def test_loading_what_rotted_says_so_and_unloaded_it_stays(state: Path, first: Bundle) -> None:
+    async def work() -> None:
+        async with daemon(state, first) as board:
+            await deploy(board, first)
+            await board.unload("home")
+            rot(state, first)
+            with pytest.raises(BundleError):
+                await board.load("home")
+            assert states(board) == [(first.digest, "unloaded")]
+            await board.remove("home")
+            assert states(board) == [(first.digest, "removed")]
+
+    run(work())
+
+
+def test_on_a_full_disk_nothing_is_loaded_or_unloaded(
+    small_disk: Callable[[int], Any], first: Bundle, second: Bundle
+) -> None:
+    disk = small_disk(1 << 20)
+
+    async def work() -> None:
+        async with daemon(disk.path, first, second) as board:
+            await deploy(board, first, "off")
+            await deploy(board, second, "on")
+            await board.unload("off")
+            workers = psutil.Process().children()
+            disk.fill()
+            with pytest.raises(DiskFull):
+                await board.unload("on")
+            with pytest.raises(DiskFull):
+                await board.load("off")
+            assert await served(board, "on") == second.digest
+            assert psutil.Process().children() == workers, "what was staged is gone again"
 
     run(work())
 

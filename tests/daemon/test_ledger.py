@@ -32,7 +32,7 @@ def states(ledger: Ledger) -> list[tuple[str, str, str]]:
 Change = tuple[str, str, int]
 changes = st.lists(
     st.tuples(
-        st.sampled_from(["switch", "roll_back", "remove", "failed"]),
+        st.sampled_from(["switch", "roll_back", "remove", "failed", "unload", "load"]),
         st.sampled_from(["a", "b"]),
         st.integers(0, 2),
     ),
@@ -48,6 +48,7 @@ def test_any_course_of_events_is_remembered(
     path = tmp_path_factory.mktemp("ledger") / "deployments.json"
     current: dict[str, Slot] = {}
     previous: dict[str, Slot] = {}
+    unloaded: set[str] = set()
     ended: list[tuple[str, str, str]] = []
     for number, (what, model, which) in enumerate(made):
         slot, ledger = (A, B, C)[which], Ledger(path)  # a restart before every change
@@ -56,6 +57,7 @@ def test_any_course_of_events_is_remembered(
             if model in current and current[model] != slot:
                 previous[model] = current[model]
             current[model] = slot
+            unloaded.discard(model)
         elif what == "failed":
             ledger.add(Record.failed(model, slot.bundle_digest, "v", "no", float(number)))
             ended.append((model, slot.bundle_digest, "failed"))
@@ -63,11 +65,19 @@ def test_any_course_of_events_is_remembered(
             ledger.remove(model, float(number))
             ended.append((model, current.pop(model).bundle_digest, "removed"))
             previous.pop(model, None)
+            unloaded.discard(model)
+        elif model in current and what in ("load", "unload"):
+            ledger.set_loaded(model, what == "load")
+            (unloaded.discard if what == "load" else unloaded.add)(model)
         elif model in previous and what == "roll_back":
             ledger.roll_back(model, previous[model], "why", float(number))
             ended.append((model, current[model].bundle_digest, "rolled-back"))
             current[model] = previous.pop(model)
-        expected = [(m, s.bundle_digest, "serving") for m, s in sorted(current.items())]
+            unloaded.discard(model)
+        expected = [
+            (m, s.bundle_digest, "unloaded" if m in unloaded else "serving")
+            for m, s in sorted(current.items())
+        ]
         expected += [(m, s.bundle_digest, "previous") for m, s in sorted(previous.items())]
         for one in (ledger, Ledger(path)):
             assert states(one) == expected + ended

@@ -8,13 +8,16 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import edgetran
 import pytest
 from edgetran_daemon.main import default_state, main
 
@@ -22,8 +25,10 @@ START_S = 30.0
 
 
 @contextlib.contextmanager
-def serving(*options: str, ready: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "edgetran_daemon", "--listen", "127.0.0.1:0"]
+def serving(
+    *options: str, ready: Path, listen: str = "127.0.0.1:0"
+) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "edgetran_daemon", "--listen", listen]
     command += ["--threads", "1", "--ready-file", str(ready), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -76,6 +81,57 @@ def test_for_machines_it_says_where_it_serves_as_json(tmp_path: Path) -> None:
     host, _, port = told["address"].rpartition(":")
     with socket.socket() as free:
         free.bind((host, int(port)))  # and it let go of the port
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """Short, whatever the folder of the tests is called."""
+    with tempfile.TemporaryDirectory(prefix="edgetran-") as folder:
+        yield Path(folder) / "board.sock"
+
+
+def test_a_unix_socket_serves_its_owner_and_goes_with_the_daemon(
+    socket_path: Path, tmp_path: Path
+) -> None:
+    options = ("--state", str(tmp_path / "state"))
+    ready = tmp_path / "ready.json"
+    with serving(*options, ready=ready, listen=f"unix:{socket_path}") as process:
+        address = json.loads(ready.read_text())["address"]
+        assert address == f"unix:{socket_path}"
+        assert stat.S_IMODE(socket_path.stat().st_mode) == 0o660
+        with edgetran.connect(address) as board:
+            assert board.describe().board == "local"
+        process.terminate()
+        assert process.wait(20) == 0
+    assert not socket_path.exists()
+
+
+def test_a_socket_left_behind_is_taken_over_and_a_living_one_is_not(
+    socket_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listen = f"unix:{socket_path}"
+    ready, options = tmp_path / "ready.json", ("--state", str(tmp_path / "first"))
+    with serving(*options, ready=ready, listen=listen) as process:
+        process.kill()
+        process.wait()
+    assert socket_path.exists()
+    ready.unlink()
+    with serving(*options, ready=ready, listen=listen):
+        other = ("--state", str(tmp_path / "second"))
+        status, line = refused(capsys, *other, "--listen", listen)
+        assert (status, str(socket_path) in line) == (2, True)
+        with edgetran.connect(listen) as board:  # and the first one serves on
+            assert board.describe().board == "local"
+
+
+def test_a_file_is_no_socket(
+    socket_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket_path.write_text("mine")
+    for path in (socket_path, socket_path / "below"):
+        options = ("--state", str(tmp_path), "--listen", f"unix:{path}")
+        assert refused(capsys, *options)[0] == 2
+    assert socket_path.read_text() == "mine"
 
 
 def test_unused_it_leaves_by_itself(tmp_path: Path) -> None:

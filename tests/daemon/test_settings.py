@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from edgetran_daemon.settings import is_loopback, join, parse_listen
@@ -19,6 +20,9 @@ from hypothesis import strategies as st
         ("localhost:0", "localhost", 0),
         ("[::1]:65535", "::1", 65535),
         ("::1:80", "::1", 80),
+        ("unix:/run/edgetran.sock", "unix:/run/edgetran.sock", 0),
+        ("unix:///run/edgetran.sock", "unix:/run/edgetran.sock", 0),
+        ("unix:edgetran.sock", f"unix:{Path.cwd()}/edgetran.sock", 0),
     ],
 )
 def test_this_machines_own_addresses_need_no_ceremony(text: str, host: str, port: int) -> None:
@@ -60,6 +64,9 @@ def test_what_others_can_reach_must_be_asked_for(text: str, host: str) -> None:
         "127.0.0.1:\u0663",
         "[]:1",
         "127.0.0.1:000000000000001",
+        "unix:",
+        "unix:/run/a\0b",
+        "unix:/" + "x" * 103,
     ],
 )
 def test_what_is_no_address(text: str) -> None:
@@ -68,7 +75,11 @@ def test_what_is_no_address(text: str) -> None:
     assert caught.value.hint
 
 
-@given(st.text() | st.from_regex(r"[0-9a-f.:\[\]]{0,20}:[0-9]{0,6}", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"[0-9a-f.:\[\]]{0,20}:[0-9]{0,6}", fullmatch=True)
+    | st.text().map("unix:{}".format)
+)
 def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         host, port = parse_listen(text, insecure=True)

@@ -195,7 +195,7 @@ class Deployment(google.protobuf.message.Message):
     bundle_digest: builtins.str
     variant: builtins.str
     state: builtins.str
-    """"serving", "previous", "failed", "rolled-back" """
+    """"serving", "unloaded", "previous", "failed", "rolled-back", ..."""
     reason: builtins.str
     since_unix_s: builtins.float
     artefact_bytes: builtins.int
