@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["EDGETRAN_CONFIG"] = os.devnull  # a daemon that this machine serves with is not ours
 hypothesis.settings.register_profile("edgetran", deadline=None)  # busy machines are no failures
 hypothesis.settings.load_profile("edgetran")
 

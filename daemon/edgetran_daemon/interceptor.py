@@ -82,9 +82,9 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, me
     if isinstance(exc, grpc.aio.AbortError):
         raise exc
     if isinstance(exc, EdgeTranError):
-        log.info("%s: %s: %s", method, type(exc).__name__, exc)
+        log.info("refused: %s", exc, extra={"method": method, "error": type(exc).__name__})
         await context.abort(exc.status, str(exc)[:MOST_CHARACTERS], to_trailers(exc))
-    log.error("%s failed", method, exc_info=exc)
+    log.error("failed", exc_info=exc, extra={"method": method})
     await context.abort(
         grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in the daemon; its log has the details"
     )

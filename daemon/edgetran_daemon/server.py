@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -46,6 +47,8 @@ from edgetran_daemon.settings import UNIX, Settings, join
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.unix_socket import check_free, private
+
+log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
 DRAIN_LOOK_S = 0.02
@@ -112,8 +115,10 @@ class Daemon:
             await self._health.ready()
             self._obey_signals()
             self._write_ready_file(address)
+            log.info("serving", extra={"address": address, "board": self._board.id})
             on_ready(self._board, address)
             await self._until_stopped()
+            log.info("draining")
         finally:
             self._remove_ready_file()  # first: whoever looks for a daemon must not find this one
             self._stop.set()
@@ -121,6 +126,7 @@ class Daemon:
             await self._drain()
             await self._server.stop(HANG_UP_S)
             await self._deployments.close()
+            log.info("stopped")
 
     def _listen(self) -> str:
         host = self._settings.host

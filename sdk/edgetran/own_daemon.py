@@ -64,6 +64,7 @@ class OwnDaemon:
             *(sys.executable, "-m", MODULE, "--listen", "127.0.0.1:0"),
             *("--state", str(self.state), "--ready-file", str(self.ready_file)),
             *("--idle-exit", str(IDLE_EXIT_S)),
+            *("--config", os.devnull),  # the settings of a service on this machine are not its
             *emulate,
             *threads,
         ]

@@ -19,7 +19,8 @@ from typing import Any
 
 import edgetran
 import pytest
-from edgetran_daemon.main import default_state, main
+from edgetran_daemon.configuration import default_state
+from edgetran_daemon.main import main
 
 START_S = 30.0
 

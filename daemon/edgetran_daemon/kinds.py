@@ -1,0 +1,93 @@
+"""Kinds of settings: what a text (command line, environment) or a value (TOML file) may be."""
+
+from __future__ import annotations
+
+import abc
+import math
+from pathlib import Path
+
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+class Kind(abc.ABC):
+    """`what` completes "it must be ..."; both methods raise ValueError when it is not."""
+
+    what: str
+
+    @abc.abstractmethod
+    def of_text(self, text: str) -> object: ...
+
+    @abc.abstractmethod
+    def of_value(self, value: object) -> object: ...
+
+
+class Text(Kind):
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+        self.what = f"one of {', '.join(choices)}" if choices else "a text in quotes"
+
+    def of_text(self, text: str) -> str:
+        if self.choices and text not in self.choices:
+            raise ValueError(text)
+        return text
+
+    def of_value(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return self.of_text(value)
+
+
+class Place(Kind):
+    what = "a path in quotes"
+
+    def of_text(self, text: str) -> Path:
+        if not text or "\0" in text:
+            raise ValueError(text)
+        return Path(text).expanduser()
+
+    def of_value(self, value: object) -> Path:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return self.of_text(value)
+
+
+class Switch(Kind):
+    what = "true or false"
+
+    def of_text(self, text: str) -> bool:
+        if text.lower() not in TRUE + FALSE:
+            raise ValueError(text)
+        return text.lower() in TRUE
+
+    def of_value(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+
+
+class Whole(Kind):
+    def __init__(self, most: int) -> None:
+        self.what = f"a whole number from 1 to {most}"
+        self._most = most
+
+    def of_text(self, text: str) -> int:
+        return self.of_value(int(text))
+
+    def of_value(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= self._most:
+            raise ValueError(value)
+        return value
+
+
+class Positive(Kind):
+    what = "a number above zero"
+
+    def of_text(self, text: str) -> float:
+        return self.of_value(float(text))
+
+    def of_value(self, value: object) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ValueError(value)
+        if not 0 < value < math.inf:
+            raise ValueError(value)
+        return float(value)
