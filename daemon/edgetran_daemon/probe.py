@@ -7,6 +7,7 @@ from edgetran_protos.errors import EdgeTranError, ProbeFailed
 
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.serving import LOGITS, ServedModel, golden_inputs
+from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.text import CLASSIFICATION
 
 REPACK = "export and pack the model again; the old model serves on"
@@ -25,6 +26,7 @@ async def probe(model: ServedModel) -> str:
         raise
     except (EdgeTranError, ValueError, KeyError, TypeError) as exc:
         raise ProbeFailed(f"the golden rows cannot be run: {exc}", hint=REPACK) from exc
+    model.statistics = Statistics()  # of clients' requests, which a probe is none of
     return f"{len(golden.texts)} golden rows within {error:.2g} (accepted: {golden.tolerance:.2g})"
 
 

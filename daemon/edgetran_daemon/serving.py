@@ -15,6 +15,7 @@ from edgetran_protos.bundle import BundleCard, Variant
 from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
 
 from edgetran_daemon.runtimes.base import Tensor
+from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.store.bundles import BundleStore, StoredBundle
 from edgetran_daemon.text import MAX_ROWS, Prediction, Text, TextCodec
 from edgetran_daemon.worker_process import Loaded, Ran, WorkerProcess
@@ -45,6 +46,7 @@ class ServedModel:
         self.bundle = bundle
         self.variant = variant
         self.requests = 0  # answered so far
+        self.statistics = Statistics()
         self._threads = threads
         self._graph = store.graph(variant)
         self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
@@ -122,13 +124,15 @@ class ServedModel:
     def _admitted(self) -> Iterator[None]:
         """One request from its arrival on: `close` waits for it. Raises BoardBusy."""
         if self._under_way >= QUEUE_LIMIT:
+            self.statistics.fail.add(0.0)
             raise BoardBusy(
                 f"{QUEUE_LIMIT} requests wait for this model already", hint="try again later"
             )
         self._under_way += 1
         self._unused.clear()
         try:
-            yield
+            with self.statistics.request():
+                yield
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -137,6 +141,8 @@ class ServedModel:
     async def _run(self, inputs: Mapping[str, Tensor]) -> Ran:
         ran = await (await self._living_worker()).run(inputs)
         self.requests += 1
+        self.statistics.executed(row_count(inputs), ran.phases)
+        self.statistics.answered(row_count(inputs), ran.phases)
         return ran
 
     async def _living_worker(self) -> WorkerProcess:

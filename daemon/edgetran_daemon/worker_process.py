@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Optional
 from edgetran_protos.errors import InputError, RuntimeFault
 
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
+from edgetran_daemon.statistics import Phases
 from edgetran_daemon.worker import wire
 from edgetran_daemon.worker.wire import Header
 
@@ -38,6 +40,7 @@ class Loaded:
 class Ran:
     outputs: dict[str, Tensor]
     run_s: float
+    phases: Phases
 
 
 class WorkerProcess:
@@ -96,7 +99,9 @@ class WorkerProcess:
     async def run(self, inputs: Mapping[str, Tensor]) -> Ran:
         """Raises InputError, RuntimeFault."""
         reply, outputs = await self._ask({"op": "run"}, inputs, RUN_LIMIT_S)
-        return Ran(outputs, float(reply["run_s"]))
+        run_s = float(reply["run_s"])
+        back_s = reply["replied_s"] - run_s
+        return Ran(outputs, run_s, Phases(reply["queued_s"], reply["sent_s"], run_s, back_s))
 
     async def time(
         self, inputs: Mapping[str, Tensor], *, runs: int, min_s: float, max_s: float, max_runs: int
@@ -127,7 +132,9 @@ class WorkerProcess:
     async def _ask(
         self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float
     ) -> tuple[Header, dict[str, Tensor]]:
+        asked = time.perf_counter()
         async with self._turn:
+            queued_s = time.perf_counter() - asked
             exchange = asyncio.ensure_future(self._exchange(header, tensors, limit_s))
             try:
                 reply, found = await asyncio.shield(exchange)
@@ -136,16 +143,18 @@ class WorkerProcess:
                 await asyncio.gather(exchange, return_exceptions=True)
                 raise
         if reply["ok"]:
-            return reply, found
+            return {**reply, "queued_s": queued_s}, found
         raise (InputError if reply["kind"] == "input" else RuntimeFault)(reply["message"])
 
     async def _exchange(
         self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float
     ) -> tuple[Header, dict[str, Tensor]]:
+        began = time.perf_counter()
         try:
             self._writer.writelines(wire.pack(header, tensors))
             await self._writer.drain()
-            return await asyncio.wait_for(self._receive(), limit_s)
+            sent = time.perf_counter()
+            reply, found = await asyncio.wait_for(self._receive(), limit_s)
         except asyncio.TimeoutError:
             self.kill()
             raise RuntimeFault(
@@ -155,6 +164,7 @@ class WorkerProcess:
             raise RuntimeFault(
                 "the model's process died", hint="it is started again; repeat the request"
             ) from exc
+        return {**reply, "sent_s": sent - began, "replied_s": time.perf_counter() - sent}, found
 
     async def _receive(self) -> tuple[Header, dict[str, Tensor]]:
         prefix = await self._reader.readexactly(wire.LENGTH.size)

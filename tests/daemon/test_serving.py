@@ -69,6 +69,26 @@ def test_it_answers_texts_and_tensors_alike(store: BundleStore, tiny: ModuleType
     serve(store, work)
 
 
+def test_statistics_say_where_the_time_went(store: BundleStore) -> None:
+    async def work(model: ServedModel) -> None:
+        await model.predict(TEXTS)
+        await asyncio.gather(*(model.predict(TEXTS[:1]) for _ in range(3)))
+        with pytest.raises(InputError):
+            await model.infer({"input_ids": np.zeros((1, 3), np.int64)})
+        found = model.statistics
+        assert (found.success.count, found.fail.count) == (4, 1)
+        assert (found.inferences, found.executions) == (5, 4)
+        assert {rows: compute.infer.count for rows, compute in found.by_batch.items()} == {
+            2: 1,
+            1: 3,
+        }
+        compute = found.compute
+        parts_ns = found.queue.ns + compute.input.ns + compute.infer.ns + compute.output.ns
+        assert 0 < compute.infer.ns <= parts_ns <= found.success.ns
+
+    serve(store, work)
+
+
 def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(store: BundleStore) -> None:
     async def work(model: ServedModel) -> None:
         expected = (await model.predict(TEXTS)).predictions
