@@ -21,6 +21,7 @@ from edgetran_protos.errors import EdgeTranError
 
 from edgetran_daemon.board import Board
 from edgetran_daemon.configuration import default_state, resolve, written
+from edgetran_daemon.installing import install
 from edgetran_daemon.logs import set_up
 from edgetran_daemon.options import parse
 from edgetran_daemon.server import serve
@@ -38,12 +39,16 @@ HINTS = {  # what to do when the system refuses
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    asked = parse(sys.argv[1:] if arguments is None else arguments)
-    if asked.print_config:
-        print(written({}), end="")
-        return 0
+    given = list(sys.argv[1:] if arguments is None else arguments)
     state = default_state()
     try:
+        if given[:1] == ["install"]:
+            install(given[1:])
+            return 0
+        asked = parse(given)
+        if asked.print_config:
+            print(written({}), end="")
+            return 0
         values = resolve(asked.told, os.environ, asked.config)
         settings = _settings(values)
         state = settings.state

@@ -23,6 +23,8 @@ examples:
                                                for programs on this machine only
   edgetran-daemon --listen 0.0.0.0:50051 --insecure
                                                on a network you trust
+  sudo /opt/edgetran/bin/edgetran-daemon install
+                                               start it with this machine (systemd)
 """
 
 

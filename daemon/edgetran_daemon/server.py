@@ -37,6 +37,7 @@ from edgetran_daemon.interceptor import ErrorInterceptor
 from edgetran_daemon.ledger import Ledger, write_atomically
 from edgetran_daemon.measurement import Measurements
 from edgetran_daemon.sensors import Rapl
+from edgetran_daemon.service_manager import ServiceManager
 from edgetran_daemon.services.deployment import DeploymentService
 from edgetran_daemon.services.device import DeviceService
 from edgetran_daemon.services.health import Health
@@ -74,6 +75,7 @@ class Daemon:
         self._board = board
         self._activity = Activity()
         self._stop = asyncio.Event()
+        self._manager = ServiceManager.of(os.environ)
         threads = settings.threads or free_cores()
         blobs = BlobStore(settings.state)
         store = BundleStore(blobs)
@@ -117,15 +119,18 @@ class Daemon:
             self._write_ready_file(address)
             log.info("serving", extra={"address": address, "board": self._board.id})
             on_ready(self._board, address)
+            self._manager.ready(f"serving {self._board.title} on {address}")
             await self._until_stopped()
             log.info("draining")
         finally:
             self._remove_ready_file()  # first: whoever looks for a daemon must not find this one
+            self._manager.stopping()
             self._stop.set()
             await self._health.stopping()
             await self._drain()
             await self._server.stop(HANG_UP_S)
             await self._deployments.close()
+            self._manager.close()
             log.info("stopped")
 
     def _listen(self) -> str:
