@@ -7,6 +7,7 @@ program may import both.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,17 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
 
 
-def methods() -> dict[str, tuple[Any, Any]]:
-    """RPC name -> (request class, response class), all unary."""
+@dataclass(frozen=True)
+class Method:
+    request: Any  # class of the message
+    response: Any
+    streaming: bool  # both ways; the others have one request and one response
+
+
+def methods() -> dict[str, Method]:
+    """By name, every RPC of the service."""
     service = POOL.FindServiceByName(SERVICE)
     return {
-        m.name: (message(m.input_type.name), message(m.output_type.name)) for m in service.methods
+        m.name: Method(message(m.input_type.name), message(m.output_type.name), m.client_streaming)
+        for m in service.methods
     }

@@ -1,23 +1,38 @@
-"""inference.GRPCInferenceService, the Open Inference Protocol v2."""
+"""inference.GRPCInferenceService: the Open Inference Protocol v2 with Triton's extensions."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
-from edgetran_protos.errors import UnknownModel
-from edgetran_protos.open_inference import SERVICE, message, methods
+from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
+from edgetran_protos.open_inference import SERVICE, Method, message, methods
 
-from edgetran_daemon import convert
+from edgetran_daemon import convert_models, convert_tensors
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.describe import daemon_version
 from edgetran_daemon.emulation import BoardClock
-from edgetran_daemon.serving import ServedModel, row_count
+from edgetran_daemon.endpoints import (
+    TEXT_SUFFIX,
+    Endpoint,
+    TensorEndpoint,
+    TextEndpoint,
+    model_of,
+)
+from edgetran_daemon.in_order import in_order
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 NAME = "edgetran-daemon"
 VERSION = "1"  # the protocol's; what serves is known by its bundle's digest
+EXTENSIONS = ("classification", "model_configuration", "model_repository", "statistics")
+STREAM_AT_ONCE = 8  # requests of one stream under way
+REASONS = {  # why a model of that state is not ready
+    "serving": "its process is being started again",
+    "unloaded": "unloaded; load it to serve it again",
+}
+FINAL = "triton_final_response"  # what Triton's clients look for in a stream
 
 
 class OpenInferenceService:
@@ -27,15 +42,19 @@ class OpenInferenceService:
 
     def handler(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                name: grpc.unary_unary_rpc_method_handler(
-                    getattr(self, name),
-                    request_deserializer=request.FromString,
-                    response_serializer=response.SerializeToString,
-                )
-                for name, (request, response) in methods().items()
-            },
+            SERVICE, {name: self._handler(name, method) for name, method in methods().items()}
+        )
+
+    def _handler(self, name: str, method: Method) -> Any:
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if method.streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return make(
+            getattr(self, name),
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
         )
 
     async def ServerLive(self, request: Any, context: Context) -> Any:
@@ -46,33 +65,101 @@ class OpenInferenceService:
         return message("ServerReadyResponse")(ready=ready)
 
     async def ModelReady(self, request: Any, context: Context) -> Any:
-        model = self._deployments.served.get(request.name)
+        model = self._deployments.served.get(model_of(request.name))
         known = request.version in ("", VERSION)
         return message("ModelReadyResponse")(ready=known and model is not None and model.ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
-        return message("ServerMetadataResponse")(name=NAME, version=daemon_version())
+        return message("ServerMetadataResponse")(
+            name=NAME, version=daemon_version(), extensions=EXTENSIONS
+        )
 
     async def ModelMetadata(self, request: Any, context: Context) -> Any:
-        name, model = self._model(request.name, request.version)
-        response = message("ModelMetadataResponse")(
-            name=name, versions=[VERSION], platform=model.variant.name
-        )
-        convert.tensor_metadata(response.inputs, model.loaded.inputs)
-        convert.tensor_metadata(response.outputs, model.loaded.outputs)
-        return response
+        return convert_models.metadata(self._endpoint(request.name, request.version), VERSION)
+
+    async def ModelConfig(self, request: Any, context: Context) -> Any:
+        return convert_models.configuration(self._endpoint(request.name, request.version))
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:
-        name, model = self._model(request.model_name, request.model_version)
-        inputs = convert.infer_inputs(request)
-        ran = await model.infer(inputs)
-        self._clock.charge(model.variant, row_count(inputs))
-        return convert.infer_response(request, name, VERSION, ran.outputs)
+        endpoint = self._endpoint(request.model_name, request.model_version)
+        outputs = await endpoint.infer(convert_tensors.infer_inputs(request))
+        return convert_tensors.infer_response(
+            request, endpoint.name, VERSION, outputs, endpoint.labels
+        )
 
-    def _model(self, name: str, version: str) -> tuple[str, ServedModel]:
-        """Raises UnknownModel."""
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[Any], context: Context
+    ) -> AsyncGenerator[Any, None]:
+        async def answer(request: Any) -> Any:
+            response = message("ModelStreamInferResponse")()
+            try:
+                response.infer_response.CopyFrom(await self.ModelInfer(request, context))
+            except EdgeTranError as exc:
+                response.error_message = f"{exc} ({exc.hint})" if exc.hint else str(exc)
+                response.infer_response.id = request.id
+            response.infer_response.parameters[FINAL].bool_param = True
+            return response
+
+        answers = in_order(requests, answer, STREAM_AT_ONCE)
+        try:
+            async for one in answers:
+                yield one
+        finally:
+            await answers.aclose()
+
+    async def ModelStatistics(self, request: Any, context: Context) -> Any:
+        asked = [request.name] if request.name else sorted(self._deployments.served)
+        endpoints = [self._endpoint(name, request.version) for name in asked]
+        return message("ModelStatisticsResponse")(
+            model_stats=[
+                convert_models.statistics(one.name, VERSION, one.model.statistics)
+                for one in endpoints
+            ]
+        )
+
+    async def RepositoryIndex(self, request: Any, context: Context) -> Any:
+        response = message("RepositoryIndexResponse")()
+        for record in self._deployments.list(history=False):
+            served = self._deployments.served.get(record.model)
+            ready = served is not None and served.ready
+            if request.ready and not ready:
+                continue
+            reason = "" if ready else record.reason or REASONS.get(record.state, "")
+            for name in (record.model, record.model + TEXT_SUFFIX):
+                state = "READY" if ready else "UNAVAILABLE"
+                response.models.add(name=name, version=VERSION, state=state, reason=reason)
+        return response
+
+    async def RepositoryModelLoad(self, request: Any, context: Context) -> Any:
+        if request.parameters:
+            raise UsageError(
+                f"{sorted(request.parameters)[0]!r} cannot be given when a model is loaded",
+                hint="models come to the board with `edgetran deploy`",
+            )
+        name = _named(request)
+        await self._deployments.load(model_of(name))
+        return message("RepositoryModelLoadResponse")(model_name=name, isLoaded=True)
+
+    async def RepositoryModelUnload(self, request: Any, context: Context) -> Any:
+        name = _named(request)
+        await self._deployments.unload(model_of(name))
+        return message("RepositoryModelUnloadResponse")(model_name=name, isUnloaded=True)
+
+    def _endpoint(self, name: str, version: str) -> Endpoint:
+        """Raises UnknownModel, ModelUnloaded."""
         if version not in ("", VERSION):
             raise UnknownModel(
                 f"no version {version!r} of model {name!r}", hint=f"there is version {VERSION}"
             )
-        return self._deployments.model(name)
+        found, model = self._deployments.model(model_of(name))
+        if name.endswith(TEXT_SUFFIX):
+            return TextEndpoint(found + TEXT_SUFFIX, model, self._clock)
+        return TensorEndpoint(found, model, self._clock)
+
+
+def _named(request: Any) -> str:
+    """KServe's clients have the name in the field where Triton's have the repository."""
+    name = str(request.model_name or request.repository_name)
+    if not name:
+        raise UsageError("which model?", hint="name it, e.g. from the repository's index")
+    return name

@@ -1,0 +1,43 @@
+"""Work on several requests of one stream at a time, and answers in the order of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Optional, TypeVar
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+async def in_order(
+    requests: AsyncIterator[Request], work: Callable[[Request], Awaitable[Answer]], at_once: int
+) -> AsyncGenerator[Answer, None]:
+    """Reads no further than `at_once` requests ahead. Leaving early cancels what is under way."""
+    begun: asyncio.Queue[Optional[asyncio.Future[Answer]]] = asyncio.Queue()  # None: no more
+    room = asyncio.Semaphore(at_once)
+
+    async def read() -> None:
+        try:
+            await room.acquire()
+            async for request in requests:
+                begun.put_nowait(asyncio.ensure_future(work(request)))
+                await room.acquire()
+        finally:
+            begun.put_nowait(None)
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while (answering := await begun.get()) is not None:
+            try:
+                yield await answering
+            finally:
+                answering.cancel()
+            room.release()
+        await reading  # the stream may have broken off
+    finally:
+        reading.cancel()
+        while not begun.empty():
+            left = begun.get_nowait()
+            if left is not None:
+                left.cancel()

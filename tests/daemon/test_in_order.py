@@ -1,0 +1,95 @@
+"""Answers of a stream: in order, a few at a time, and nothing left when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from edgetran_daemon.in_order import in_order
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Shop:
+    """Finishes each order when told to."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.cancelled: list[int] = []
+        self.doors: dict[int, asyncio.Event] = {}
+
+    async def serve(self, number: int) -> int:
+        self.begun.append(number)
+        door = self.doors.setdefault(number, asyncio.Event())
+        try:
+            await door.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(number)
+            raise
+        return number * number
+
+
+async def orders(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+@given(st.permutations(range(6)), st.integers(1, 8))
+def test_answers_keep_the_order_of_the_requests(finished: list[int], at_once: int) -> None:
+    async def work() -> list[int]:
+        shop = Shop()
+        for number in finished:
+            shop.doors[number] = asyncio.Event()
+
+        async def open_doors() -> None:
+            for number in finished:
+                shop.doors[number].set()
+                await asyncio.sleep(0)
+
+        opening = asyncio.ensure_future(open_doors())
+        found = [one async for one in in_order(orders(6), shop.serve, at_once)]
+        await opening
+        return found
+
+    assert asyncio.run(work()) == [0, 1, 4, 9, 16, 25]
+
+
+def test_no_more_than_so_many_are_under_way() -> None:
+    async def work() -> None:
+        shop = Shop()
+        answers = in_order(orders(10), shop.serve, 3)
+        first = asyncio.ensure_future(answers.__anext__())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert shop.begun == [0, 1, 2]
+        shop.doors[1].set()  # not the first: nothing is handed out, nothing more begun
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert shop.begun == [0, 1, 2]
+        assert not first.done()
+        shop.doors[0].set()
+        assert await first == 0
+        await answers.aclose()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert 2 in shop.cancelled
+
+    asyncio.run(work())
+
+
+def test_a_stream_that_breaks_off_says_so_after_what_came_before() -> None:
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ConnectionError("gone")
+
+    async def work() -> None:
+        shop = Shop()
+        shop.doors[1] = asyncio.Event()
+        shop.doors[1].set()
+        answers = in_order(broken(), shop.serve, 4)
+        assert await answers.__anext__() == 1
+        with pytest.raises(ConnectionError):
+            await answers.__anext__()
+
+    asyncio.run(work())
