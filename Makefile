@@ -49,6 +49,6 @@ bench: $(READY) ## the benchmarks, ours and the alternative side by side
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-clients demo runs .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help setup demo test test-all check protos bench clean
