@@ -14,6 +14,7 @@ from edgetran_protos.generated.edgetran.v1 import (
 
 from edgetran_daemon.deployments import DeployEvent
 from edgetran_daemon.describe import Description
+from edgetran_daemon.lease import Lease
 from edgetran_daemon.ledger import Record
 from edgetran_daemon.records import (
     MeasureProgress,
@@ -63,6 +64,7 @@ def measure_spec(request: measurement_pb2.MeasureRequest, threads: int) -> Measu
         blocks=request.blocks or default.blocks,
         batch_size=request.batch_size or default.batch_size,
         min_block_s=request.min_block_s or default.min_block_s,
+        lease_token=request.lease_token,
     )
 
 
@@ -108,6 +110,10 @@ def _quantity(value: Optional[Quantity]) -> Optional[measurement_pb2.Quantity]:
     if value is None:
         return None
     return measurement_pb2.Quantity(value=value.value, low=value.low, high=value.high)
+
+
+def lease(found: Lease) -> measurement_pb2.Lease:
+    return measurement_pb2.Lease(token=found.token, ttl_s=found.ttl_s)
 
 
 def deploy_event(event: DeployEvent) -> deployment_pb2.DeployEvent:

@@ -18,10 +18,12 @@ import numpy as np
 from edgetran_protos.bundle import Variant
 from edgetran_protos.errors import BoardBusy, InputError, UsageError
 
+from edgetran_daemon.apart import apart
 from edgetran_daemon.block_statistics import coefficient_of_variation, judge, mean, quantiles
 from edgetran_daemon.board import Board, usable_cores
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.emulation import modelled
+from edgetran_daemon.lease import Lease, Leases
 from edgetran_daemon.power import PowerWindow
 from edgetran_daemon.records import MeasureProgress, MeasureRecord, MeasureSpec, Quantity, Subject
 from edgetran_daemon.runtimes.base import Tensor
@@ -66,19 +68,43 @@ class Measurements:
         deployments: Deployments,
         board: Board,
         sensor: Optional[PowerSensor],
+        leases: Leases,
     ) -> None:
         self._store = store
         self._deployments = deployments
         self._board = board
         self._sensor = sensor
+        self._leases = leases
         self._busy = False
 
+    def lease(self, holder: str, ttl_s: float) -> Lease:
+        """Raises BoardBusy while another measures or has a lease."""
+        self._check_free()
+        return self._leases.acquire(holder, ttl_s)
+
     async def measure(self, spec: MeasureSpec) -> AsyncGenerator[Event, None]:
-        """Progress, then one record a subject. Leaving early stops the workers."""
+        """Progress, then one record a subject. Leaving early, or a lease's end, stops the workers.
+
+        Raises BoardBusy, LeaseLost.
+        """
         check(spec)
+        self._leases.admit(spec.lease_token)
+        self._check_free()
+        self._busy = True
+        ended = self._leases.ended(spec.lease_token) if spec.lease_token else None
+        events = apart(self._alone(spec), ended)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    def _check_free(self) -> None:
         if self._busy:
             raise BoardBusy("the board is measuring already", hint="try again when it is done")
-        self._busy = True
+
+    async def _alone(self, spec: MeasureSpec) -> AsyncGenerator[Event, None]:
+        """The board is free again when this ends, however slowly the client reads."""
         trials: list[_Trial] = []
         try:
             with ExitStack() as pins:

@@ -24,6 +24,7 @@ class MeasureSpec:
     blocks: int = 5
     batch_size: int = 1
     min_block_s: float = 1.0
+    lease_token: int = 0  # 0: the client has no lease
 
 
 @dataclass(frozen=True)

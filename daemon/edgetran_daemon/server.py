@@ -34,6 +34,7 @@ from edgetran_daemon.describe import Device
 from edgetran_daemon.emulation import BoardClock
 from edgetran_daemon.faults import point
 from edgetran_daemon.interceptor import ErrorInterceptor
+from edgetran_daemon.lease import Leases
 from edgetran_daemon.ledger import Ledger, write_atomically
 from edgetran_daemon.measurement import Measurements
 from edgetran_daemon.sensors import Rapl
@@ -82,14 +83,15 @@ class Daemon:
         clock = BoardClock(board.model)
         device = Device(board, (Rapl(),), threads, lambda: clock.busy_s)
         self._deployments = Deployments(store, Ledger(settings.state / "deployments.json"), threads)
-        measurements = Measurements(store, self._deployments, board, device.sensor)
+        leases = Leases(settings.state / "lease-token")
+        measurements = Measurements(store, self._deployments, board, device.sensor, leases)
         self._server = self._grpc_server()
         add_DeploymentServiceServicer_to_server(
             DeploymentService(self._deployments, blobs), self._server
         )
         add_DeviceServiceServicer_to_server(DeviceService(device, self._stop), self._server)
         add_MeasurementServiceServicer_to_server(
-            MeasurementService(measurements, threads), self._server
+            MeasurementService(measurements, leases, threads), self._server
         )
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
         inference = OpenInferenceService(self._deployments, clock)

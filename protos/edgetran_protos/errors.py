@@ -8,7 +8,8 @@ EdgeTranError
 │   └── BudgetError       no design can meet the limits
 ├── BoardError            the board or the way to it
 │   ├── BoardUnreachable  nobody answers at the address
-│   ├── BoardBusy         a queue or a lease is full
+│   ├── BoardBusy         a queue is full, or another has a lease
+│   ├── LeaseLost         a lease ended, and another may have the board
 │   ├── PortInUse         the daemon cannot listen there
 │   └── DiskFull          no room left for blobs
 ├── BundleError           the bundle is not what it should be
@@ -77,6 +78,10 @@ class BoardUnreachable(BoardError):
 
 class BoardBusy(BoardError):
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class LeaseLost(BoardError):
+    status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class PortInUse(BoardError):

@@ -20,6 +20,7 @@ from edgetran.errors import (
     EdgeTranError,
     ExportError,
     InputError,
+    LeaseLost,
     ModelError,
     ModelUnloaded,
     PortInUse,
@@ -30,6 +31,7 @@ from edgetran.errors import (
     UnknownVariant,
     UsageError,
 )
+from edgetran.lease import AsyncLease, Lease
 from edgetran.progress import OnProgress, Progress
 from edgetran.results import (
     Answer,
@@ -48,6 +50,7 @@ __all__ = [
     "Answer",
     "ArchitectureError",
     "AsyncBoard",
+    "AsyncLease",
     "Board",
     "BoardBusy",
     "BoardError",
@@ -64,6 +67,8 @@ __all__ = [
     "EdgeTranError",
     "ExportError",
     "InputError",
+    "Lease",
+    "LeaseLost",
     "Measurement",
     "ModelError",
     "ModelUnloaded",

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Optional
+from typing import Optional, Union
 
 import grpc
-from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2
+from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2, measurement_pb2
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
+from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceStub
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
 from edgetran import convert
-from edgetran.channel import OPTIONS, translated
+from edgetran.channel import OPTIONS, inference, translated
 from edgetran.convert import Tensor, Text
-from edgetran.results import Answer, BoardInfo, Deployment, Prediction, TelemetrySample
+from edgetran.lease import AsyncLease, this_program
+from edgetran.progress import OnProgress, Progress, ignore
+from edgetran.results import (
+    Answer,
+    BoardInfo,
+    Deployment,
+    Measurement,
+    Prediction,
+    TelemetrySample,
+)
 
 ASK_S = 30.0
 INFER_S = 120.0
+DEPLOY_S = 600.0
+MEASURE_S = 1800.0  # a subject
 
 
 class AsyncBoard:
@@ -30,6 +42,8 @@ class AsyncBoard:
         self._channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
+        self._measurement = MeasurementServiceStub(self._channel)
+        self._lease: Optional[AsyncLease] = None  # the last one made
         self._deployment = DeploymentServiceStub(self._channel)
         self._model_infer = self._channel.unary_unary(
             f"/{SERVICE}/ModelInfer",
@@ -80,6 +94,56 @@ class AsyncBoard:
         with translated(self.address):
             raw = await self._model_infer(request, timeout=INFER_S)
         return convert.infer_outputs(raw)
+
+    def lease(self, ttl_s: float = 30.0, holder: str = "") -> AsyncLease:
+        """`async with board.lease():` nobody else measures; see `Board.lease`."""
+        self._lease = AsyncLease(self._measurement, self.address, ttl_s, holder or this_program())
+        return self._lease
+
+    async def measure(
+        self,
+        subjects: Sequence[tuple[str, Optional[str]]],
+        *,
+        on_progress: OnProgress = ignore,
+        **asked: Union[int, float],
+    ) -> list[Measurement]:
+        """One record a subject: the digest of a bundle on the board, and a variant or None.
+
+        asked: as for `Board.measure`. Cancelling it stops the work on the board.
+        """
+        request = measurement_pb2.MeasureRequest(
+            subjects=[
+                measurement_pb2.Subject(bundle_digest=digest, variant=variant or "")
+                for digest, variant in subjects
+            ],
+            lease_token=self._lease.token if self._lease else 0,
+            **asked,  # type: ignore[arg-type]
+        )
+        records = []
+        call = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
+        try:
+            with translated(self.address):
+                async for event in call:
+                    if event.HasField("record"):
+                        records.append(convert.measurement(event.record))
+                    else:
+                        step = event.progress
+                        on_progress(Progress(step.stage, step.done, step.total))
+        finally:
+            call.cancel()
+        return records
+
+    async def load(self, model: str) -> None:
+        """Serves a deployed model that was unloaded."""
+        request = message("RepositoryModelLoadRequest")(model_name=model)
+        with translated(self.address):
+            await inference(self._channel, "RepositoryModelLoad")(request, timeout=DEPLOY_S)
+
+    async def unload(self, model: str) -> None:
+        """Frees a model's memory; it stays deployed and is not served."""
+        request = message("RepositoryModelUnloadRequest")(model_name=model)
+        with translated(self.address):
+            await inference(self._channel, "RepositoryModelUnload")(request, timeout=DEPLOY_S)
 
     async def deployments(self, history: bool = False) -> list[Deployment]:
         request = deployment_pb2.ListDeploymentsRequest(history=history)

@@ -17,9 +17,10 @@ from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
 from edgetran import convert
-from edgetran.channel import open_channel, stream, translated
+from edgetran.channel import inference, open_channel, stream, translated
 from edgetran.convert import Tensor, Text
 from edgetran.errors import BoardError
+from edgetran.lease import Lease, this_program
 from edgetran.progress import OnProgress, Progress, ignore
 from edgetran.results import (
     Answer,
@@ -46,6 +47,7 @@ class Board:
     def __init__(self, address: str, threads: Optional[int] = None) -> None:
         self.address = address
         self._threads = threads or 0  # of measurements; 0: the daemon's choice
+        self._lease: Optional[Lease] = None  # the last one made; held inside its `with`
         self._channel = open_channel(address)
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
@@ -105,6 +107,15 @@ class Board:
         with translated(self.address):
             Upload(self._channel, self.address, bundle, on_progress).run()
 
+    def lease(self, ttl_s: float = 30.0, holder: str = "") -> Lease:
+        """`with board.lease():` nobody else measures; what this board measures is under it.
+
+        It is renewed in the background and ends with the `with`, or `ttl_s` after this
+        program hangs or dies. holder: what those who have to wait are told.
+        """
+        self._lease = Lease(self._measurement, self.address, ttl_s, holder or this_program())
+        return self._lease
+
     def measure(
         self,
         subjects: Sequence[Subject],
@@ -130,6 +141,7 @@ class Board:
             threads=threads or self._threads,
             batch_size=batch_size,
             min_block_s=min_block_s,
+            lease_token=self._lease.token if self._lease else 0,
         )
         with translated(self.address):
             events = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
@@ -186,6 +198,18 @@ class Board:
         request = deployment_messages.RollbackRequest(model=model, reason=reason)
         with translated(self.address):
             return convert.deployment(self._deployment.Rollback(request, timeout=DEPLOY_S))
+
+    def load(self, model: str) -> None:
+        """Serves a deployed model that was unloaded."""
+        request = message("RepositoryModelLoadRequest")(model_name=model)
+        with translated(self.address):
+            inference(self._channel, "RepositoryModelLoad")(request, timeout=DEPLOY_S)
+
+    def unload(self, model: str) -> None:
+        """Frees a model's memory; it stays deployed, over restarts too, and is not served."""
+        request = message("RepositoryModelUnloadRequest")(model_name=model)
+        with translated(self.address):
+            inference(self._channel, "RepositoryModelUnload")(request, timeout=DEPLOY_S)
 
     def remove(self, model: str) -> int:
         """Stops serving a model and frees its blobs; returns the bytes freed."""

@@ -11,6 +11,7 @@ from typing import Any, Optional, TypeVar, Union
 
 import grpc
 from edgetran_protos.errors import from_trailers
+from edgetran_protos.open_inference import SERVICE, methods
 
 from edgetran.errors import BoardBusy, BoardError, BoardUnreachable, EdgeTranError
 
@@ -25,6 +26,16 @@ OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
 )
 
 Event = TypeVar("Event")
+
+
+def inference(channel: Any, name: str) -> Any:
+    """A call of the Open Inference Protocol with one request and one response."""
+    method = methods()[name]
+    return channel.unary_unary(
+        f"/{SERVICE}/{name}",
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )
 
 
 def open_channel(address: str) -> grpc.Channel:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from edgetran_daemon import measurement
 from edgetran_daemon.board import emulated, this_machine, usable_cores
 from edgetran_daemon.deployments import Deployments
+from edgetran_daemon.lease import Leases
 from edgetran_daemon.ledger import Ledger
 from edgetran_daemon.measurement import Measurements, check, rows_of
 from edgetran_daemon.records import MODELLED, MeasureProgress, MeasureRecord, MeasureSpec, Subject
@@ -25,7 +26,14 @@ from edgetran_daemon.sensors import PowerSensor, Rapl
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BoardBusy, BundleMissing, InputError, UnknownVariant, UsageError
+from edgetran_protos.errors import (
+    BoardBusy,
+    BundleMissing,
+    InputError,
+    LeaseLost,
+    UnknownVariant,
+    UsageError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -102,7 +110,8 @@ class Bench:
                 arrival.finish()
         board = emulated(target) if target else this_machine()
         self.deployments = Deployments(self.store, Ledger(state / "deployments.json"), 1)
-        self.measurements = Measurements(self.store, self.deployments, board, sensor)
+        self.leases = Leases(state / "lease-token")
+        self.measurements = Measurements(self.store, self.deployments, board, sensor, self.leases)
 
     def spec(self, **asked: Any) -> MeasureSpec:
         return dataclasses.replace(QUICK, subjects=(Subject(self.bundle.digest),), **asked)
@@ -211,6 +220,74 @@ def test_two_measurements_do_not_measure_each_other(bench: Bench) -> None:
         assert workers() == []
         assert [e async for e in bench.measurements.measure(bench.spec())]
         assert bench.store.discard(bench.bundle.digest, []) > 0
+
+    asyncio.run(run())
+
+
+def test_under_a_lease_nobody_else_measures(bench: Bench) -> None:
+    async def measured(token: int) -> list[Any]:
+        return [e async for e in bench.measurements.measure(bench.spec(lease_token=token))]
+
+    async def run() -> None:
+        lease = bench.measurements.lease("me", 30)
+        with pytest.raises(BoardBusy, match="me"):
+            await measured(0)
+        with pytest.raises(LeaseLost):
+            await measured(lease.token + 1)
+        assert await measured(lease.token)
+        bench.leases.release(lease.token)
+        with pytest.raises(LeaseLost):
+            await measured(lease.token)
+        assert await measured(0)
+
+    asyncio.run(run())
+
+
+def test_the_end_of_a_lease_stops_what_is_measured_under_it(bench: Bench) -> None:
+    async def measure(spec: MeasureSpec, end: Callable[[int], None]) -> None:
+        async for event in bench.measurements.measure(spec):
+            if event.stage == "measure":
+                assert workers()
+                end(spec.lease_token)
+
+    async def run(end: Callable[[int], None]) -> None:
+        lease = bench.measurements.lease("hung", 1.0)
+        spec = bench.spec(lease_token=lease.token, blocks=100, min_block_s=10.0)
+        with pytest.raises(LeaseLost):
+            await measure(spec, end)
+        assert workers() == []
+        assert [e async for e in bench.measurements.measure(bench.spec())]
+
+    async def both() -> None:
+        await run(bench.leases.release)
+        await run(lambda token: None)  # nobody renews
+
+    asyncio.run(both())
+
+
+def test_no_lease_is_given_while_somebody_measures(bench: Bench) -> None:
+    async def run() -> None:
+        events = bench.measurements.measure(bench.spec())
+        await events.__anext__()
+        with pytest.raises(BoardBusy, match="measuring"):
+            bench.measurements.lease("late", 30)
+        await events.aclose()
+        assert bench.measurements.lease("late", 30).token
+
+    asyncio.run(run())
+
+
+def test_a_client_that_does_not_read_does_not_keep_the_board(bench: Bench) -> None:
+    async def run() -> None:
+        slow = bench.measurements.measure(bench.spec())
+        await slow.__anext__()
+        lease = None
+        while lease is None:
+            with contextlib.suppress(BoardBusy):
+                lease = bench.measurements.lease("next", 30)
+            await asyncio.sleep(0.05)
+        assert workers() == []
+        assert [e async for e in slow][-1].samples_s, "what was measured is still there"
 
     asyncio.run(run())
 

@@ -120,6 +120,8 @@ def live(address: str, bundles: Bundles, day: Day) -> None:
         send_wrong_bytes(address)
         with day.change(other=""):
             board.remove("other")
+        with board.lease():
+            pass
 
 
 def send_wrong_bytes(address: str) -> None:
@@ -139,6 +141,7 @@ def age(state: Path) -> None:
 def needed(state: Path) -> set[str]:
     """The files of a daemon that runs, by the ledger's account."""
     files = {"daemon.lock", "ready.json", "deployments.json"}
+    files |= {"lease-token"} if (state / "lease-token").exists() else set()
     for names in json.loads((state / "deployments.json").read_text())["models"].values():
         for slot in filter(None, (names["current"], names["previous"])):
             manifest = blob(slot["bundle_digest"])
@@ -208,6 +211,7 @@ def test_every_function_that_changes_files_has_a_point() -> None:
 
 HARMLESS = {  # touch files, and leave nothing that a restart could stumble over
     "blobs.py:sync_folder",
+    "lease.py:__init__",
     "ledger.py:__init__",
     "server.py:_remove_ready_file",
 }

@@ -6,26 +6,44 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
-from edgetran_protos.generated.edgetran.v1.measurement_pb2 import MeasureEvent, MeasureRequest
+from edgetran_protos.generated.edgetran.v1 import measurement_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceServicer
 
 from edgetran_daemon import convert
+from edgetran_daemon.lease import Leases
 from edgetran_daemon.measurement import Measurements
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class MeasurementService(MeasurementServiceServicer):
-    def __init__(self, measurements: Measurements, threads: int) -> None:
+    def __init__(self, measurements: Measurements, leases: Leases, threads: int) -> None:
         self._measurements = measurements
+        self._leases = leases
         self._threads = threads
 
     async def Measure(
-        self, request: MeasureRequest, context: Context
-    ) -> AsyncGenerator[MeasureEvent, None]:
+        self, request: messages.MeasureRequest, context: Context
+    ) -> AsyncGenerator[messages.MeasureEvent, None]:
         events = self._measurements.measure(convert.measure_spec(request, self._threads))
         try:
             async for event in events:
                 yield convert.measure_event(event)
         finally:
             await events.aclose()
+
+    async def AcquireLease(
+        self, request: messages.AcquireLeaseRequest, context: Context
+    ) -> messages.Lease:
+        return convert.lease(self._measurements.lease(request.holder, request.ttl_s))
+
+    async def RenewLease(
+        self, request: messages.RenewLeaseRequest, context: Context
+    ) -> messages.Lease:
+        return convert.lease(self._leases.renew(request.token))
+
+    async def ReleaseLease(
+        self, request: messages.ReleaseLeaseRequest, context: Context
+    ) -> messages.ReleaseLeaseResponse:
+        self._leases.release(request.token)
+        return messages.ReleaseLeaseResponse()

@@ -24,25 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64getran/v1/measurement.proto\x12\x0b\x65\x64getran.v1\"1\n\x07Subject\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\"\xa5\x01\n\x0eMeasureRequest\x12&\n\x08subjects\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.Subject\x12\x13\n\x0bwarmup_runs\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x01(\r\x12\x0e\n\x06\x62locks\x18\x04 \x01(\r\x12\x0f\n\x07threads\x18\x05 \x01(\r\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x13\n\x0bmin_block_s\x18\x07 \x01(\x01\"=\n\x0fMeasureProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"O\n\x08Quantity\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xdf\x04\n\rMeasureRecord\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05\x62oard\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x10\n\x08modelled\x18\x05 \x01(\x08\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07verdict\x18\x07 \x01(\t\x12\x0f\n\x07reasons\x18\x08 \x03(\t\x12,\n\rlatency_p50_s\x18\t \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p95_s\x18\n \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p99_s\x18\x0b \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\'\n\x08\x65nergy_j\x18\x0c \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12+\n\x0cpeak_power_w\x18\r \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x12\n\nlatency_cv\x18\x0e \x01(\x01\x12\x0e\n\x06load_s\x18\x0f \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x10 \x01(\x04\x12\x16\n\x0e\x61rtefact_bytes\x18\x11 \x01(\x04\x12\x0f\n\x07threads\x18\x12 \x01(\r\x12\x12\n\nbatch_size\x18\x13 \x01(\r\x12\x17\n\x0fsequence_length\x18\x14 \x01(\r\x12\x11\n\tsamples_s\x18\x15 \x03(\x02\x12\x14\n\x0cruns_a_block\x18\x16 \x01(\r\x12\x0f\n\x07runtime\x18\x17 \x01(\t\x12\x16\n\x0estarted_unix_s\x18\x18 \x01(\x01\"w\n\x0cMeasureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12,\n\x06record\x18\x02 \x01(\x0b\x32\x1a.edgetran.v1.MeasureRecordH\x00\x42\x07\n\x05\x65vent2Y\n\x12MeasurementService\x12\x43\n\x07Measure\x12\x1b.edgetran.v1.MeasureRequest\x1a\x19.edgetran.v1.MeasureEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64getran/v1/measurement.proto\x12\x0b\x65\x64getran.v1\"4\n\x13\x41\x63quireLeaseRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\"%\n\x05Lease\x12\r\n\x05token\x18\x01 \x01(\x04\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\"\"\n\x11RenewLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"$\n\x13ReleaseLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"\x16\n\x14ReleaseLeaseResponse\"1\n\x07Subject\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\"\xba\x01\n\x0eMeasureRequest\x12&\n\x08subjects\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.Subject\x12\x13\n\x0bwarmup_runs\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x01(\r\x12\x0e\n\x06\x62locks\x18\x04 \x01(\r\x12\x0f\n\x07threads\x18\x05 \x01(\r\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x13\n\x0bmin_block_s\x18\x07 \x01(\x01\x12\x13\n\x0blease_token\x18\x08 \x01(\x04\"=\n\x0fMeasureProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"O\n\x08Quantity\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xdf\x04\n\rMeasureRecord\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05\x62oard\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x10\n\x08modelled\x18\x05 \x01(\x08\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07verdict\x18\x07 \x01(\t\x12\x0f\n\x07reasons\x18\x08 \x03(\t\x12,\n\rlatency_p50_s\x18\t \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p95_s\x18\n \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p99_s\x18\x0b \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\'\n\x08\x65nergy_j\x18\x0c \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12+\n\x0cpeak_power_w\x18\r \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x12\n\nlatency_cv\x18\x0e \x01(\x01\x12\x0e\n\x06load_s\x18\x0f \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x10 \x01(\x04\x12\x16\n\x0e\x61rtefact_bytes\x18\x11 \x01(\x04\x12\x0f\n\x07threads\x18\x12 \x01(\r\x12\x12\n\nbatch_size\x18\x13 \x01(\r\x12\x17\n\x0fsequence_length\x18\x14 \x01(\r\x12\x11\n\tsamples_s\x18\x15 \x03(\x02\x12\x14\n\x0cruns_a_block\x18\x16 \x01(\r\x12\x0f\n\x07runtime\x18\x17 \x01(\t\x12\x16\n\x0estarted_unix_s\x18\x18 \x01(\x01\"w\n\x0cMeasureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12,\n\x06record\x18\x02 \x01(\x0b\x32\x1a.edgetran.v1.MeasureRecordH\x00\x42\x07\n\x05\x65vent2\xb6\x02\n\x12MeasurementService\x12\x43\n\x07Measure\x12\x1b.edgetran.v1.MeasureRequest\x1a\x19.edgetran.v1.MeasureEvent0\x01\x12\x44\n\x0c\x41\x63quireLease\x12 .edgetran.v1.AcquireLeaseRequest\x1a\x12.edgetran.v1.Lease\x12@\n\nRenewLease\x12\x1e.edgetran.v1.RenewLeaseRequest\x1a\x12.edgetran.v1.Lease\x12S\n\x0cReleaseLease\x12 .edgetran.v1.ReleaseLeaseRequest\x1a!.edgetran.v1.ReleaseLeaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgetran.v1.measurement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBJECT']._serialized_start=46
-  _globals['_SUBJECT']._serialized_end=95
-  _globals['_MEASUREREQUEST']._serialized_start=98
-  _globals['_MEASUREREQUEST']._serialized_end=263
-  _globals['_MEASUREPROGRESS']._serialized_start=265
-  _globals['_MEASUREPROGRESS']._serialized_end=326
-  _globals['_QUANTITY']._serialized_start=328
-  _globals['_QUANTITY']._serialized_end=407
-  _globals['_MEASURERECORD']._serialized_start=410
-  _globals['_MEASURERECORD']._serialized_end=1017
-  _globals['_MEASUREEVENT']._serialized_start=1019
-  _globals['_MEASUREEVENT']._serialized_end=1138
-  _globals['_MEASUREMENTSERVICE']._serialized_start=1140
-  _globals['_MEASUREMENTSERVICE']._serialized_end=1229
+  _globals['_ACQUIRELEASEREQUEST']._serialized_start=46
+  _globals['_ACQUIRELEASEREQUEST']._serialized_end=98
+  _globals['_LEASE']._serialized_start=100
+  _globals['_LEASE']._serialized_end=137
+  _globals['_RENEWLEASEREQUEST']._serialized_start=139
+  _globals['_RENEWLEASEREQUEST']._serialized_end=173
+  _globals['_RELEASELEASEREQUEST']._serialized_start=175
+  _globals['_RELEASELEASEREQUEST']._serialized_end=211
+  _globals['_RELEASELEASERESPONSE']._serialized_start=213
+  _globals['_RELEASELEASERESPONSE']._serialized_end=235
+  _globals['_SUBJECT']._serialized_start=237
+  _globals['_SUBJECT']._serialized_end=286
+  _globals['_MEASUREREQUEST']._serialized_start=289
+  _globals['_MEASUREREQUEST']._serialized_end=475
+  _globals['_MEASUREPROGRESS']._serialized_start=477
+  _globals['_MEASUREPROGRESS']._serialized_end=538
+  _globals['_QUANTITY']._serialized_start=540
+  _globals['_QUANTITY']._serialized_end=619
+  _globals['_MEASURERECORD']._serialized_start=622
+  _globals['_MEASURERECORD']._serialized_end=1229
+  _globals['_MEASUREEVENT']._serialized_start=1231
+  _globals['_MEASUREEVENT']._serialized_end=1350
+  _globals['_MEASUREMENTSERVICE']._serialized_start=1353
+  _globals['_MEASUREMENTSERVICE']._serialized_end=1663
 # @@protoc_insertion_point(module_scope)

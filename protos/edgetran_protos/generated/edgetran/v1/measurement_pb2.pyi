@@ -19,6 +19,85 @@ else:
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class AcquireLeaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: builtins.int
+    TTL_S_FIELD_NUMBER: builtins.int
+    holder: builtins.str
+    """who asks, for those who have to wait"""
+    ttl_s: builtins.float
+    """0: 30"""
+    def __init__(
+        self,
+        *,
+        holder: builtins.str = ...,
+        ttl_s: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["holder", b"holder", "ttl_s", b"ttl_s"]) -> None: ...
+
+Global___AcquireLeaseRequest: typing_extensions.TypeAlias = AcquireLeaseRequest
+
+@typing.final
+class Lease(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    TTL_S_FIELD_NUMBER: builtins.int
+    token: builtins.int
+    """larger than all before it, restarts included"""
+    ttl_s: builtins.float
+    def __init__(
+        self,
+        *,
+        token: builtins.int = ...,
+        ttl_s: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token", b"token", "ttl_s", b"ttl_s"]) -> None: ...
+
+Global___Lease: typing_extensions.TypeAlias = Lease
+
+@typing.final
+class RenewLeaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.int
+    def __init__(
+        self,
+        *,
+        token: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token", b"token"]) -> None: ...
+
+Global___RenewLeaseRequest: typing_extensions.TypeAlias = RenewLeaseRequest
+
+@typing.final
+class ReleaseLeaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.int
+    def __init__(
+        self,
+        *,
+        token: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token", b"token"]) -> None: ...
+
+Global___ReleaseLeaseRequest: typing_extensions.TypeAlias = ReleaseLeaseRequest
+
+@typing.final
+class ReleaseLeaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ReleaseLeaseResponse: typing_extensions.TypeAlias = ReleaseLeaseResponse
+
+@typing.final
 class Subject(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -49,6 +128,7 @@ class MeasureRequest(google.protobuf.message.Message):
     THREADS_FIELD_NUMBER: builtins.int
     BATCH_SIZE_FIELD_NUMBER: builtins.int
     MIN_BLOCK_S_FIELD_NUMBER: builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: builtins.int
     warmup_runs: builtins.int
     """at least this many runs and one second; 0: 10"""
     runs: builtins.int
@@ -61,6 +141,8 @@ class MeasureRequest(google.protobuf.message.Message):
     """0: 1"""
     min_block_s: builtins.float
     """a block also lasts at least this long; 0: 1"""
+    lease_token: builtins.int
+    """0: without a lease; refused while another has one"""
     @property
     def subjects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Subject]: ...
     def __init__(
@@ -73,8 +155,9 @@ class MeasureRequest(google.protobuf.message.Message):
         threads: builtins.int = ...,
         batch_size: builtins.int = ...,
         min_block_s: builtins.float = ...,
+        lease_token: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "blocks", b"blocks", "min_block_s", b"min_block_s", "runs", b"runs", "subjects", b"subjects", "threads", b"threads", "warmup_runs", b"warmup_runs"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "blocks", b"blocks", "lease_token", b"lease_token", "min_block_s", b"min_block_s", "runs", b"runs", "subjects", b"subjects", "threads", b"threads", "warmup_runs", b"warmup_runs"]) -> None: ...
 
 Global___MeasureRequest: typing_extensions.TypeAlias = MeasureRequest
 

@@ -39,6 +39,21 @@ class MeasurementServiceStub(object):
                 request_serializer=edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.SerializeToString,
                 response_deserializer=edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.FromString,
                 _registered_method=True)
+        self.AcquireLease = channel.unary_unary(
+                '/edgetran.v1.MeasurementService/AcquireLease',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
+                _registered_method=True)
+        self.RenewLease = channel.unary_unary(
+                '/edgetran.v1.MeasurementService/RenewLease',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.RenewLeaseRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
+                _registered_method=True)
+        self.ReleaseLease = channel.unary_unary(
+                '/edgetran.v1.MeasurementService/ReleaseLease',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseResponse.FromString,
+                _registered_method=True)
 
 
 class MeasurementServiceServicer(object):
@@ -47,7 +62,29 @@ class MeasurementServiceServicer(object):
     def Measure(self, request, context):
         """Measures the subjects in turn, in interleaved blocks, so that drift of the
         machine hits all of them alike. One record a subject ends the stream.
-        Cancelling the call stops the work.
+        Cancelling the call stops the work, and so does the end of its lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcquireLease(self, request, context):
+        """The board for one client alone: nobody else measures until the lease is
+        released or its time to live is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewLease(self, request, context):
+        """Another time to live from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLease(self, request, context):
+        """Stops what is being measured under the lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +97,21 @@ def add_MeasurementServiceServicer_to_server(servicer, server):
                     servicer.Measure,
                     request_deserializer=edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.FromString,
                     response_serializer=edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.SerializeToString,
+            ),
+            'AcquireLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcquireLease,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.Lease.SerializeToString,
+            ),
+            'RenewLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewLease,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.RenewLeaseRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.Lease.SerializeToString,
+            ),
+            'ReleaseLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLease,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +141,87 @@ class MeasurementService(object):
             '/edgetran.v1.MeasurementService/Measure',
             edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.SerializeToString,
             edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcquireLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/AcquireLease',
+            edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/RenewLease',
+            edgetran_dot_v1_dot_measurement__pb2.RenewLeaseRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/ReleaseLease',
+            edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.ReleaseLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,12 +41,72 @@ _MeasurementServiceMeasureType = typing_extensions.TypeVar(
     ],
 )
 
-class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType]):
+_MeasurementServiceAcquireLeaseType = typing_extensions.TypeVar(
+    '_MeasurementServiceAcquireLeaseType',
+    grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+)
+
+_MeasurementServiceRenewLeaseType = typing_extensions.TypeVar(
+    '_MeasurementServiceRenewLeaseType',
+    grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+)
+
+_MeasurementServiceReleaseLeaseType = typing_extensions.TypeVar(
+    '_MeasurementServiceReleaseLeaseType',
+    grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
+    ],
+)
+
+class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _MeasurementServiceAcquireLeaseType, _MeasurementServiceRenewLeaseType, _MeasurementServiceReleaseLeaseType]):
     @typing.overload
     def __init__(self: MeasurementServiceStub[
         grpc.UnaryStreamMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -56,18 +116,53 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType]):
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     Measure: _MeasurementServiceMeasureType
     """Measures the subjects in turn, in interleaved blocks, so that drift of the
     machine hits all of them alike. One record a subject ends the stream.
-    Cancelling the call stops the work.
+    Cancelling the call stops the work, and so does the end of its lease.
     """
+
+    AcquireLease: _MeasurementServiceAcquireLeaseType
+    """The board for one client alone: nobody else measures until the lease is
+    released or its time to live is over.
+    """
+
+    RenewLease: _MeasurementServiceRenewLeaseType
+    """Another time to live from now on."""
+
+    ReleaseLease: _MeasurementServiceReleaseLeaseType
+    """Stops what is being measured under the lease."""
 
 MeasurementServiceAsyncStub: typing_extensions.TypeAlias = MeasurementServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
         edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse,
     ],
 ]
 
@@ -80,7 +175,33 @@ class MeasurementServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent], collections.abc.AsyncIterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent]]:
         """Measures the subjects in turn, in interleaved blocks, so that drift of the
         machine hits all of them alike. One record a subject ends the stream.
-        Cancelling the call stops the work.
+        Cancelling the call stops the work, and so does the end of its lease.
         """
+
+    @abc.abstractmethod
+    def AcquireLease(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease]]:
+        """The board for one client alone: nobody else measures until the lease is
+        released or its time to live is over.
+        """
+
+    @abc.abstractmethod
+    def RenewLease(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease]]:
+        """Another time to live from now on."""
+
+    @abc.abstractmethod
+    def ReleaseLease(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.measurement_pb2.ReleaseLeaseResponse]]:
+        """Stops what is being measured under the lease."""
 
 def add_MeasurementServiceServicer_to_server(servicer: MeasurementServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,100 @@
+"""One lease at a time, by rules simple enough to be written down twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from edgetran_daemon.lease import LONGEST_TTL_S, SHORTEST_TTL_S, Leases
+from edgetran_protos.errors import BoardBusy, BoardError, LeaseLost, UsageError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TTL_S = 10.0
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["acquire", "renew", "release", "admit", "wait", "restart"]),
+        st.integers(0, 4),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60)
+@given(steps)
+def test_any_course_of_events_keeps_the_rules(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("lease") / "lease-token"
+    now_s = [0.0]
+    leases = Leases(path, lambda: now_s[0])
+    held, until_s, last = 0, 0.0, 0  # the model
+    for what, number in made:
+        free = held == 0 or now_s[0] >= until_s
+        good = not free and number == held
+        if what == "wait":
+            now_s[0] += 3 * number
+        elif what == "restart":
+            leases, held = Leases(path, lambda: now_s[0]), 0
+        elif what == "acquire" and free:
+            lease = leases.acquire("me", TTL_S)
+            assert lease.token == last + 1, "always a larger one, restarts included"
+            held = last = lease.token
+            until_s = now_s[0] + TTL_S
+        elif what == "acquire":
+            with pytest.raises(BoardBusy, match="me"):
+                leases.acquire("you", TTL_S)
+        elif what == "admit" and (good or (free and number == 0)):
+            leases.admit(number)
+        elif what == "admit":
+            with pytest.raises(LeaseLost if number else BoardBusy):
+                leases.admit(number)
+        elif good and what == "renew":
+            assert leases.renew(number).token == number
+            until_s = now_s[0] + TTL_S
+        elif good:
+            leases.release(number)
+            held = 0
+        else:
+            with pytest.raises(LeaseLost):
+                (leases.renew if what == "renew" else leases.release)(number)
+
+
+@pytest.mark.parametrize("ttl_s", [-1.0, SHORTEST_TTL_S / 2, LONGEST_TTL_S + 1, float("nan")])
+def test_a_time_to_live_has_limits(tmp_path: Path, ttl_s: float) -> None:
+    leases = Leases(tmp_path / "lease-token")
+    with pytest.raises(UsageError):
+        leases.acquire("me", ttl_s)
+    assert leases.acquire("me").ttl_s > 0, "and what was refused is not held"
+
+
+def test_who_waits_for_the_end_hears_of_it_and_not_of_renewals(tmp_path: Path) -> None:
+    async def work() -> None:
+        leases = Leases(tmp_path / "lease-token")
+        lease = leases.acquire("me", SHORTEST_TTL_S)
+        ended = asyncio.ensure_future(leases.ended(lease.token))
+        for _ in range(4):
+            await asyncio.sleep(SHORTEST_TTL_S / 2)
+            leases.renew(lease.token)
+        assert not ended.done()
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(ended, 20)
+        second = leases.acquire("you", LONGEST_TTL_S)
+        ended = asyncio.ensure_future(leases.ended(second.token))
+        await asyncio.sleep(0)
+        leases.release(second.token)
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(ended, 20)
+
+    asyncio.run(work())
+
+
+def test_a_file_that_holds_no_token_is_not_taken_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "lease-token"
+    path.write_text("seven")
+    with pytest.raises(BoardError) as caught:
+        Leases(path)
+    assert str(path) in str(caught.value)
+    path.write_text("7")
+    assert Leases(path).acquire("me").token == 8
