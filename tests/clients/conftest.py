@@ -31,7 +31,7 @@ NO_INDEX = (  # what pip says when it cannot reach a registry, rather than that 
 )
 
 
-def environment(name: str) -> Path:
+def made(name: str) -> Path:
     """The Python of `.venv-clients/NAME`, made from `NAME.txt` unless it is there; may skip."""
     requirements = HERE / f"{name}.txt"
     folder = PLACE / name
@@ -55,24 +55,30 @@ def environment(name: str) -> Path:
     return python
 
 
+@pytest.fixture(scope="session")
+def environment() -> Callable[[str], Path]:
+    return made
+
+
+@pytest.fixture(scope="session")
 def isolated() -> dict[str, str]:
-    """Nothing of this process's packages."""
+    """An environment without anything of this process's packages."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
 @pytest.fixture(scope="session")
 def triton_python() -> Path:
-    return environment("requirements")
+    return made("requirements")
 
 
 @pytest.fixture(scope="session")
-def run_checks() -> Callable[..., dict[str, str]]:
+def run_checks(isolated: dict[str, str]) -> Callable[..., dict[str, str]]:
     """Runs a client's checks in its own Python; check -> what went wrong, or nothing."""
 
     def run(python: Path, program: str, *arguments: object) -> dict[str, str]:
         command = [str(part) for part in (python, HERE / program, *arguments)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=240, env=isolated(), check=False
+            command, capture_output=True, text=True, timeout=240, env=isolated, check=False
         )
         assert done.returncode == 0, done.stderr
         found: dict[str, str] = json.loads(done.stdout)
