@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +20,7 @@ import edgetran
 import pytest
 from edgetran_protos.bundle import Bundle
 
+Served = tuple[str, subprocess.Popen[bytes]]  # the address
 HERE = Path(__file__).parent
 PLACE = HERE.parent.parent / ".venv-clients"
 START_S = 30.0
@@ -114,24 +117,44 @@ def known(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[str]:
-    """A daemon that serves the bundle as `home` and as `spare`."""
-    folder = tmp_path_factory.mktemp("state")
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "edgetran_daemon", "--listen", "127.0.0.1:0"]
-    command += ["--state", str(folder), "--threads", "1", "--ready-file", str(ready)]
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + START_S
-        while not ready.exists():
-            assert process.poll() is None, "the daemon ended early"
-            assert time.monotonic() < deadline, "the daemon is not ready"
-            time.sleep(0.02)
-        found = json.loads(ready.read_text())["address"]
-        with edgetran.connect(found) as board:
-            board.deploy(bundle, model="home")
-            board.deploy(bundle, model="spare")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, bundle: Bundle
+) -> Callable[[str], AbstractContextManager[Served]]:
+    """Starts a daemon that serves the bundle as `home` and as `spare`."""
+
+    @contextmanager
+    def serve(listen: str) -> Iterator[Served]:
+        folder = tmp_path_factory.mktemp("state")
+        ready = folder / "ready.json"
+        command = [sys.executable, "-m", "edgetran_daemon", "--listen", listen]
+        command += ["--state", str(folder), "--threads", "1", "--ready-file", str(ready)]
+        process = subprocess.Popen(command)
+        try:
+            deadline = time.monotonic() + START_S
+            while not ready.exists():
+                assert process.poll() is None, "the daemon ended early"
+                assert time.monotonic() < deadline, "the daemon is not ready"
+                time.sleep(0.02)
+            address = json.loads(ready.read_text())["address"]
+            with edgetran.connect(address) as board:
+                board.deploy(bundle, model="home")
+                board.deploy(bundle, model="spare")
+            yield address, process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def address(served: Callable[[str], AbstractContextManager[Served]]) -> Iterator[str]:
+    with served("127.0.0.1:0") as (found, _):
         yield found
-    finally:
-        process.terminate()
-        process.wait(20)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For sockets, whose names have to be short."""
+    with tempfile.TemporaryDirectory(prefix="edgetran-") as folder:
+        yield Path(folder)
