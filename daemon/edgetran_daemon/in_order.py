@@ -41,3 +41,23 @@ async def in_order(
             left = begun.get_nowait()
             if left is not None:
                 left.cancel()
+
+
+async def until(
+    requests: AsyncIterator[Request], stopping: asyncio.Event
+) -> AsyncGenerator[Request, None]:
+    """The requests that come before `stopping`: who keeps a stream open holds nobody up."""
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        while not stopping.is_set():
+            following = asyncio.ensure_future(requests.__anext__())
+            await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            try:
+                yield following.result()
+            except StopAsyncIteration:
+                return
+    finally:
+        stopped.cancel()

@@ -94,7 +94,7 @@ class Daemon:
             MeasurementService(measurements, leases, threads), self._server
         )
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
-        inference = OpenInferenceService(self._deployments, clock)
+        inference = OpenInferenceService(self._deployments, clock, self._stop)
         self._server.add_generic_rpc_handlers((inference.handler(),))
         self._health = Health(self._server)
 

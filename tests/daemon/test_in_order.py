@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from edgetran_daemon.in_order import in_order
+from edgetran_daemon.in_order import in_order, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,5 +91,28 @@ def test_a_stream_that_breaks_off_says_so_after_what_came_before() -> None:
         assert await answers.__anext__() == 1
         with pytest.raises(ConnectionError):
             await answers.__anext__()
+
+    asyncio.run(work())
+
+
+def test_a_stream_that_stays_open_ends_when_it_must() -> None:
+    async def work() -> None:
+        stopping, waiting = asyncio.Event(), asyncio.Event()
+
+        async def open_end() -> AsyncIterator[int]:
+            yield 1
+            yield 2
+            waiting.set()
+            await asyncio.Event().wait()
+
+        async def stop() -> None:
+            await waiting.wait()
+            stopping.set()
+
+        stopper = asyncio.ensure_future(stop())
+        assert [one async for one in until(open_end(), stopping)] == [1, 2]
+        await stopper
+        assert [one async for one in until(orders(3), asyncio.Event())] == [0, 1, 2]
+        assert [one async for one in until(orders(3), stopping)] == []
 
     asyncio.run(work())

@@ -7,6 +7,7 @@ writes the bytes of a request by hand, from the field numbers of the public prot
 from __future__ import annotations
 
 import json
+import queue
 import struct
 import subprocess
 import sys
@@ -384,6 +385,32 @@ def test_health_of_the_server_and_of_each_service(client: ForeignClient) -> None
     with pytest.raises(grpc.RpcError) as caught:
         client.call(HEALTH, "Check", service="absent")
     assert status_of(caught) is grpc.StatusCode.NOT_FOUND
+
+
+def test_an_open_stream_ends_with_the_daemon_and_does_not_delay_it(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    server = Server(tmp_path)
+    try:
+        with edgetran.connect(server.address) as board:
+            board.deploy(bundle, model="home")
+        with grpc.insecure_channel(server.address) as channel:
+            client = ForeignClient(channel)
+            more: queue.Queue[Any] = queue.Queue()
+            stream = client.stub(INFERENCE, "ModelStreamInfer", channel.stream_stream)
+            answers = stream(iter(more.get, None))
+            more.put(client.message("inference.ModelInferRequest", model_name="absent", id="7"))
+            first = next(answers)
+            assert "absent" in first.error_message
+            assert first.infer_response.id == "7"
+            server.process.terminate()
+            assert list(answers) == []  # its regular end, not a call cut off
+            assert answers.code() is grpc.StatusCode.OK
+            more.put(None)
+        assert server.process.wait(20) == 0
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 def test_who_watches_hears_of_the_end_and_does_not_delay_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from edgetran_daemon.endpoints import (
     TextEndpoint,
     model_of,
 )
-from edgetran_daemon.in_order import in_order
+from edgetran_daemon.in_order import in_order, until
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -36,9 +37,12 @@ FINAL = "triton_final_response"  # what Triton's clients look for in a stream
 
 
 class OpenInferenceService:
-    def __init__(self, deployments: Deployments, clock: BoardClock) -> None:
+    def __init__(
+        self, deployments: Deployments, clock: BoardClock, stopping: asyncio.Event
+    ) -> None:
         self._deployments = deployments
         self._clock = clock
+        self._stopping = stopping
 
     def handler(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -100,7 +104,7 @@ class OpenInferenceService:
             response.infer_response.parameters[FINAL].bool_param = True
             return response
 
-        answers = in_order(requests, answer, STREAM_AT_ONCE)
+        answers = in_order(until(requests, self._stopping), answer, STREAM_AT_ONCE)
         try:
             async for one in answers:
                 yield one
