@@ -163,5 +163,6 @@ def telemetry_sample(sample: Sample) -> device_pb2.TelemetrySample:
         cpu_load=sample.cpu_load,
         memory_used_bytes=sample.memory_used_bytes,
         clock_hz=sample.clock_hz,
+        throttled=sample.throttled,
         modelled=sample.modelled,
     )

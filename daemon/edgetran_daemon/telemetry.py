@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional
 
 import psutil
@@ -12,6 +13,7 @@ from edgetran_protos.errors import RuntimeFault
 
 from edgetran_daemon.board import Board
 from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.throttling import SYSTEM, Throttling
 
 CPU_SENSORS = ("coretemp", "k10temp", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 
@@ -27,6 +29,7 @@ class Sample:
     memory_used_bytes: int
     clock_hz: Optional[float]
     modelled: bool  # power comes from the board's model
+    throttled: Optional[bool] = None  # now, or since the last sample
 
 
 class Telemetry:
@@ -36,7 +39,11 @@ class Telemetry:
     """
 
     def __init__(
-        self, board: Board, sensor: Optional[PowerSensor], modelled_busy_s: Callable[[], float]
+        self,
+        board: Board,
+        sensor: Optional[PowerSensor],
+        modelled_busy_s: Callable[[], float],
+        system: Path = SYSTEM,
     ) -> None:
         self._board = board
         self._sensor = sensor
@@ -45,6 +52,7 @@ class Telemetry:
         self._last_busy_s = modelled_busy_s()
         self._last_j = sensor.energy_j() if sensor else 0.0
         self._last_cpu = idle_and_total_s()
+        self._throttling = Throttling(system)
 
     def sample(self) -> Sample:
         now_s = time.monotonic()
@@ -59,6 +67,7 @@ class Telemetry:
             memory_used_bytes=psutil.virtual_memory().used,
             clock_hz=clock_hz(),
             modelled=False,
+            throttled=self._throttling.since_last(),
         )
 
     def _emulated(self, now_s: float, period_s: float) -> Sample:

@@ -165,6 +165,7 @@ class TelemetrySample(google.protobuf.message.Message):
     """0..1 over all cores"""
     memory_used_bytes: builtins.int
     throttled: builtins.bool
+    """now, or since the last sample"""
     clock_hz: builtins.float
     modelled: builtins.bool
     """power comes from the board's model"""
