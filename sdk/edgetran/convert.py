@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 
@@ -56,7 +57,10 @@ TYPED_FIELDS: Mapping[str, str] = {  # where typed contents of a datatype live
     "UINT64": "uint64_contents",
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
 }
+BYTES = "BYTES"  # strings: arrays of dtype object that hold bytes (or str, on their way out)
+LENGTH = struct.Struct("<I")  # before each string of raw contents
 
 
 def board_info(raw: device_pb2.DescribeResponse) -> BoardInfo:
@@ -183,13 +187,13 @@ def deployment(raw: deployment_pb2.Deployment) -> Deployment:
 
 
 def infer_request(model: str, inputs: Mapping[str, Tensor]) -> Any:
-    """inputs: tensor name -> array of any numeric type the protocol has."""
+    """inputs: tensor name -> array of any numeric type the protocol has, or of strings."""
     request = message("ModelInferRequest")(model_name=model)
     for name, values in inputs.items():
         array = np.asarray(values)
         datatype = _datatype(name, array)
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)
-        request.raw_input_contents.append(array.astype(DATATYPES[datatype]).tobytes())
+        request.raw_input_contents.append(_raw(name, array, datatype))
     return request
 
 
@@ -204,7 +208,21 @@ def infer_outputs(raw: Any) -> dict[str, Tensor]:
     return {out.name: _array(out, data) for out, data in zip(raw.outputs, contents)}
 
 
+def _raw(name: str, array: Tensor, datatype: str) -> bytes:
+    if datatype != BYTES:
+        return array.astype(DATATYPES[datatype]).tobytes()
+    try:
+        found = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+    except UnicodeEncodeError as exc:
+        raise InputError(f"input {name!r} is not UTF-8", hint="convert it first") from exc
+    if not all(isinstance(one, bytes) for one in found):
+        raise InputError(f"input {name!r} holds more than strings", hint="make all of them str")
+    return b"".join(LENGTH.pack(len(one)) + one for one in found)
+
+
 def _datatype(name: str, array: Tensor) -> str:
+    if array.dtype.kind in "OSU":
+        return BYTES
     for datatype, code in DATATYPES.items():
         if array.dtype.newbyteorder("=") == np.dtype(code).newbyteorder("="):
             return datatype
@@ -216,7 +234,9 @@ def _datatype(name: str, array: Tensor) -> str:
 
 def _array(tensor: Any, data: Optional[bytes]) -> Tensor:
     try:
-        if data is not None:
+        if tensor.datatype == BYTES:
+            flat = strings(data) if data is not None else _objects(tensor.contents.bytes_contents)
+        elif data is not None:
             flat = np.frombuffer(data, DATATYPES[tensor.datatype])
         else:
             values = getattr(tensor.contents, TYPED_FIELDS[tensor.datatype])
@@ -226,3 +246,26 @@ def _array(tensor: Any, data: Optional[bytes]) -> Tensor:
         raise InputError(
             f"output {tensor.name!r} ({tensor.datatype} {list(tensor.shape)}) cannot be read: {exc}"
         ) from exc
+
+
+def strings(data: bytes) -> Tensor:
+    """Of raw contents. Raises ValueError when they end inside a string."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(data):
+        if at + LENGTH.size > len(data):
+            raise ValueError(f"it ends inside the length of string {len(found)}")
+        (size,) = LENGTH.unpack_from(data, at)
+        at += LENGTH.size
+        if at + size > len(data):
+            raise ValueError(f"it ends inside string {len(found)}")
+        found.append(data[at : at + size])
+        at += size
+    return _objects(found)
+
+
+def _objects(values: Iterable[bytes]) -> Tensor:
+    found = list(values)
+    array = np.empty(len(found), object)
+    array[:] = found
+    return array

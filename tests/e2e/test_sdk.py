@@ -192,6 +192,12 @@ def test_tensors(served: Board) -> None:
     np.testing.assert_allclose(logits, TABLE[ids].sum(1))
 
 
+def test_texts_as_tensors(served: Board) -> None:
+    found = served.infer("mood:text", {"TEXT": np.array([["good"], ["bad bad"]])})
+    assert found["LABEL"].tolist() == [[b"glad"], [b"sad"]]
+    assert found["SCORES"].shape == (2, 2)
+
+
 def test_measure(board: Board, bundle: Bundle) -> None:
     events: list[Progress] = []
     records = board.measure(

@@ -47,7 +47,7 @@ def test_typed_contents_are_read_too() -> None:
     assert convert.infer_outputs(response)["logits"].tolist() == [[0.5, -0.5]]
 
 
-@pytest.mark.parametrize("values", [np.array(["a"]), np.array([1j]), np.array([object()])])
+@pytest.mark.parametrize("values", [np.array([1j]), np.array(["2020"], "datetime64[s]")])
 def test_types_the_protocol_lacks(values: np.ndarray[Any, Any]) -> None:
     with pytest.raises(InputError, match="'x'"):
         convert.infer_request("m", {"x": values})
@@ -61,6 +61,38 @@ def test_malformed_outputs_are_named(datatype: str, shape: list[int], raw: bytes
     response = message("ModelInferResponse")(raw_output_contents=[raw])
     response.outputs.add(name="logits", datatype=datatype, shape=shape)
     with pytest.raises(InputError, match="logits"):
+        convert.infer_outputs(response)
+
+
+words = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=4)
+
+
+@given(words)
+def test_strings_survive_the_way_there_and_back(values: list[str]) -> None:
+    request = convert.infer_request("m", {"x": np.array(values, object)})
+    (tensor,) = request.inputs
+    assert (tensor.datatype, list(tensor.shape)) == ("BYTES", [len(values)])
+    response = message("ModelInferResponse")(raw_output_contents=request.raw_input_contents)
+    response.outputs.add(name="x", datatype="BYTES", shape=tensor.shape)
+    assert [one.decode() for one in convert.infer_outputs(response)["x"]] == values
+    typed = message("ModelInferResponse")()
+    output = typed.outputs.add(name="x", datatype="BYTES", shape=tensor.shape)
+    output.contents.bytes_contents.extend(one.encode() for one in values)
+    assert [one.decode() for one in convert.infer_outputs(typed)["x"]] == values
+
+
+@pytest.mark.parametrize("values", [[object()], ["a", 1], ["\ud800"]])
+def test_what_is_more_than_strings_is_refused(values: list[object]) -> None:
+    with pytest.raises(InputError) as caught:
+        convert.infer_request("m", {"x": np.array(values, object)})
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("data", [b"\1", b"\1\0\0\0", b"\2\0\0\0a"])
+def test_strings_that_end_early_are_named(data: bytes) -> None:
+    response = message("ModelInferResponse")(raw_output_contents=[data])
+    response.outputs.add(name="LABEL", datatype="BYTES", shape=[1])
+    with pytest.raises(InputError, match="LABEL"):
         convert.infer_outputs(response)
 
 

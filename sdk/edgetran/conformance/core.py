@@ -10,8 +10,8 @@ from edgetran_protos.open_inference import message
 
 from edgetran.conformance.outcome import Deviation, NotOffered, ask
 from edgetran.conformance.server import Server, status
-from edgetran.conformance.tensors import BYTES, FIELDS, arrays, close, free_rows
-from edgetran.convert import DATATYPES
+from edgetran.conformance.tensors import arrays, close, free_rows
+from edgetran.convert import BYTES, DATATYPES, TYPED_FIELDS
 
 ABSENT = "no-model-has-this-name"
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -50,7 +50,7 @@ def metadata_describes_the_tensors(server: Server) -> None:
     ask(len(told.inputs) > 0, "no inputs")
     ask(len(told.outputs) > 0, "no outputs")
     for tensor in [*told.inputs, *told.outputs]:
-        known = tensor.datatype in DATATYPES or tensor.datatype in FIELDS
+        known = tensor.datatype in DATATYPES or tensor.datatype in TYPED_FIELDS
         ask(bool(tensor.name), "a tensor without a name")
         ask(known, f"{tensor.name} has datatype {tensor.datatype!r}")
         ask(all(size >= -1 for size in tensor.shape), f"{tensor.name} has a size below -1")
@@ -190,7 +190,7 @@ def too_few_raw_contents_are_refused(server: Server) -> None:
 def too_few_typed_values_are_refused(server: Server) -> None:
     request = server.request(server.tensors(), typed=True)
     tensor = request.inputs[0]
-    getattr(tensor.contents, FIELDS[tensor.datatype]).pop()
+    getattr(tensor.contents, TYPED_FIELDS[tensor.datatype]).pop()
     server.refuses(request, INVALID)
 
 

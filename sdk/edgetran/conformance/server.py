@@ -12,8 +12,8 @@ from edgetran_protos.open_inference import SERVICE, message, methods
 
 from edgetran.channel import OPTIONS, inference
 from edgetran.conformance.outcome import Deviation, NotOffered, ask
-from edgetran.conformance.tensors import FIELDS, arrays, made, raw
-from edgetran.convert import Tensor
+from edgetran.conformance.tensors import arrays, made, raw
+from edgetran.convert import TYPED_FIELDS, Tensor
 
 ANSWER_S = 60.0
 
@@ -66,10 +66,10 @@ class Server:
             tensor = request.inputs.add(name=name, datatype=datatype, shape=values.shape)
             if not typed:
                 request.raw_input_contents.append(raw(values, datatype))
-            elif datatype not in FIELDS:
+            elif datatype not in TYPED_FIELDS:
                 raise NotOffered(f"{datatype} has no typed contents")
             else:
-                getattr(tensor.contents, FIELDS[datatype]).extend(values.ravel().tolist())
+                getattr(tensor.contents, TYPED_FIELDS[datatype]).extend(values.ravel().tolist())
         return request
 
     def stream(self, requests: Sequence[Any]) -> Iterator[Any]:

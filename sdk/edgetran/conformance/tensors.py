@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
 
-from edgetran.conformance.outcome import NotOffered, ask
-from edgetran.convert import DATATYPES, TYPED_FIELDS, Tensor
+from edgetran.conformance.outcome import Deviation, NotOffered, ask
+from edgetran.convert import BYTES, DATATYPES, LENGTH, TYPED_FIELDS, Tensor, strings
 
-BYTES = "BYTES"
-FIELDS: Mapping[str, str] = {**TYPED_FIELDS, BYTES: "bytes_contents"}
 WORDS = (b"a", b"good", b"day")
-LENGTH = struct.Struct("<I")
 
 
 def made(specs: Sequence[Any], rows: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -69,10 +65,13 @@ def arrays(response: Any) -> dict[str, Tensor]:
 
 
 def _array(output: Any, data: Optional[bytes]) -> Tensor:
-    ask(output.datatype in FIELDS or output.datatype in DATATYPES, f"datatype {output.datatype!r}")
+    ask(
+        output.datatype in TYPED_FIELDS or output.datatype in DATATYPES,
+        f"datatype {output.datatype!r}",
+    )
     ask(all(size >= 0 for size in output.shape), f"{output.name} has shape {list(output.shape)}")
     if data is None:
-        values: Any = list(getattr(output.contents, FIELDS[output.datatype]))
+        values: Any = list(getattr(output.contents, TYPED_FIELDS[output.datatype]))
     elif output.datatype == BYTES:
         values = _strings(output.name, data)
     else:
@@ -88,16 +87,11 @@ def _array(output: Any, data: Optional[bytes]) -> Tensor:
     return np.array(values, dtype).reshape(tuple(output.shape))
 
 
-def _strings(name: str, data: bytes) -> list[bytes]:
-    found, at = [], 0
-    while at < len(data):
-        ask(at + LENGTH.size <= len(data), f"{name} ends inside a string's length")
-        (size,) = LENGTH.unpack_from(data, at)
-        at += LENGTH.size
-        ask(at + size <= len(data), f"{name} ends inside a string")
-        found.append(data[at : at + size])
-        at += size
-    return found
+def _strings(name: str, data: bytes) -> Tensor:
+    try:
+        return strings(data)
+    except ValueError as exc:
+        raise Deviation(f"{name}: {exc}") from exc
 
 
 def close(found: Tensor, wanted: Tensor) -> bool:
