@@ -31,6 +31,11 @@ class Board:
     def emulated(self) -> bool:
         return self.model is not None
 
+    @property
+    def place(self) -> str:
+        """Whose measured promises this machine's times can keep; empty: nobody's."""
+        return "" if self.emulated else f"{self.id}:{self.unit}"
+
 
 def this_machine() -> Board:
     spec = load_board(LOCAL)

@@ -18,7 +18,8 @@ from typing import Any, Optional
 
 from edgetran_protos.errors import UsageError
 
-from edgetran_daemon.kinds import Kind, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.rules import MAX_MODELS, WatchRule
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -70,6 +71,10 @@ KEYS = (
         "SECONDS", "--idle-exit"),
     Key("max_message_mb", Whole(2047), "largest request or answer", 64,  # gRPC: 32 bits of bytes
         metavar="MB"),
+    Key("watch_s", NotNegative(), "how long a new model may be taken back by itself",
+        WatchRule().seconds, metavar="SECONDS", flag="--watch"),
+    Key("anti_rollback", Switch(), "take no bundle older than one that was committed", False),
+    Key("max_models", Whole(1000), "names that models may be served under", MAX_MODELS),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),
     Key("log_level", Text("debug", "info", "warning", "error"), "the least that is logged",
         "warning"),

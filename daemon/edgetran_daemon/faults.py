@@ -35,9 +35,11 @@ POINTS = {  # name -> what has just happened
     "ready-kept": "",
     "stage-loaded": "the new model's worker runs beside the old one's",
     "probe-passed": "it gave the golden answers",
+    "canary-passed": "it did as promised beside the old one",
     "switch-written": "the ledger names the new model, the old one still answers",
     "switch-made": "the new model answers, the client has not heard of it",
     "deploy-collected": "what no deployment names was freed",
+    "watch-ended": "the new model is to be committed, or to go",
     "rollback-written": "the ledger names the old model, the new one still answers",
     "remove-written": "the ledger has forgotten a model whose blobs are all there",
 }

@@ -91,3 +91,17 @@ class Positive(Kind):
         if not 0 < value < math.inf:
             raise ValueError(value)
         return float(value)
+
+
+class NotNegative(Kind):
+    what = "a number, 0 or more"
+
+    def of_text(self, text: str) -> float:
+        return self.of_value(float(text))
+
+    def of_value(self, value: object) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ValueError(value)
+        if not 0 <= value < math.inf:
+            raise ValueError(value)
+        return float(value)

@@ -21,7 +21,11 @@ HISTORY_LIMIT = 200  # records; older ones are dropped
 REASON_LIMIT = 500  # characters
 
 SERVING, PREVIOUS, FAILED, ROLLED_BACK = "serving", "previous", "failed", "rolled-back"
+COMMITTED = "committed"  # in the history only: a watch that ended well
 UNLOADED = "unloaded"  # deployed, but not served until it is loaded again
+
+
+ON_WATCH = "on watch, not committed yet"
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,22 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What a new current is held to until it is committed."""
+
+    sequence: int = 0  # of its bundle; committed, nothing older may follow
+    p99_s: Optional[float] = None  # None: no promise that can be checked
+
+
+@dataclass(frozen=True)
 class Names:
     """The two slots of one model name; whatever changes the slots also loads."""
 
     current: Slot
     previous: Optional[Slot]
     loaded: bool = True
+    trial: Optional[Trial] = None  # None: the current is committed
+    late: bool = False  # it may have ended the daemon: loaded only after all others serve
 
     def slots(self) -> list[Slot]:
         return [self.current, *([self.previous] if self.previous else [])]
@@ -82,12 +96,23 @@ class Ledger:
         self._path = path
         self._names: dict[str, Names] = {}
         self._history: list[Record] = []
+        self._floors: dict[str, int] = {}
+        self._starts = 0
         partial_of(path).unlink(missing_ok=True)  # of a daemon that was killed while it wrote
         if path.exists():
             self._load()
 
     def models(self) -> list[str]:
         return sorted(self._names)
+
+    @property
+    def starts(self) -> int:
+        """Starts of the daemon in a row that did not last, this one included."""
+        return self._starts
+
+    def floor(self, model: str) -> int:
+        """The largest sequence that was committed under a name, removed or not; 0: none."""
+        return self._floors.get(model, 0)
 
     def find(self, model: str) -> Optional[Names]:
         return self._names.get(model)
@@ -98,7 +123,12 @@ class Ledger:
     def records(self, history: bool) -> list[Record]:
         """What serves; with history also the slot before it and all that ended, oldest first."""
         now = [
-            Record.of(model, names.current, SERVING if names.loaded else UNLOADED)
+            Record.of(
+                model,
+                names.current,
+                SERVING if names.loaded else UNLOADED,
+                ON_WATCH if names.trial else "",
+            )
             for model, names in sorted(self._names.items())
         ]
         if not history:
@@ -110,13 +140,42 @@ class Ledger:
         ]
         return [*now, *before, *self._history]
 
-    def switch(self, model: str, slot: Slot) -> None:
-        """A new current; the old one is kept to go back to."""
+    def switch(self, model: str, slot: Slot, trial: Optional[Trial] = None) -> None:
+        """A new current; the last that was committed is kept to go back to."""
         old = self._names.get(model)
         previous = old.current if old else None
         if old and _same(old.current, slot):
             previous = old.previous  # deployed again: what came before stays
-        self._commit({**self._names, model: Names(slot, previous)}, self._history)
+            trial = trial if old.trial else None
+        elif old and old.trial and old.previous:
+            previous = old.previous  # the current one has not proven itself
+        self._commit({**self._names, model: Names(slot, previous, trial=trial)}, self._history)
+
+    def commit(self, model: str, reason: str, now_unix_s: float) -> None:
+        """The trial of the current ended; `reason` says how."""
+        names = self._names[model]
+        sequence = names.trial.sequence if names.trial else 0
+        if sequence > self.floor(model):
+            self._floors[model] = sequence
+        record = Record.of(model, names.current.at(now_unix_s), COMMITTED, reason)
+        self._commit({**self._names, model: replace(names, trial=None)}, [*self._history, record])
+
+    def count_start(self) -> None:
+        self._starts += 1
+        self._commit(self._names, self._history)
+
+    def steady(self) -> None:
+        """This start lasted."""
+        names = {model: replace(entry, late=False) for model, entry in self._names.items()}
+        if self._starts or names != self._names:
+            self._starts = 0
+            self._commit(names, self._history)
+
+    def blame(self, model: str) -> None:
+        """The starts that did not last are laid at a model's door."""
+        self._starts = 0
+        late = replace(self._names[model], late=True)
+        self._commit({**self._names, model: late}, self._history)
 
     def roll_back(self, model: str, slot: Slot, reason: str, now_unix_s: float) -> None:
         left = self._names[model].current.at(now_unix_s)
@@ -145,6 +204,8 @@ class Ledger:
             "schema": SCHEMA,
             "models": {model: asdict(entry) for model, entry in names.items()},
             "history": [asdict(record) for record in history],
+            "floors": self._floors,
+            "starts": self._starts,
         }
         with room(str(self._path)):
             write_atomically(self._path, canonical_json(raw), "ledger")
@@ -160,6 +221,8 @@ class Ledger:
                 )
             self._names = {model: _names(entry) for model, entry in raw["models"].items()}
             self._history = [Record(**record) for record in raw["history"]]
+            self._floors = {model: int(n) for model, n in raw.get("floors", {}).items()}
+            self._starts = int(raw.get("starts", 0))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             reason = f"it lacks {exc}" if isinstance(exc, KeyError) else exc
             raise BoardError(
@@ -169,7 +232,9 @@ class Ledger:
 
 def _names(raw: Mapping[str, Any]) -> Names:
     previous = Slot(**raw["previous"]) if raw["previous"] else None
-    return Names(Slot(**raw["current"]), previous, bool(raw.get("loaded", True)))
+    trial = Trial(**raw["trial"]) if raw.get("trial") else None
+    loaded, late = bool(raw.get("loaded", True)), bool(raw.get("late", False))
+    return Names(Slot(**raw["current"]), previous, loaded, trial, late)
 
 
 def _same(left: Slot, right: Slot) -> bool:

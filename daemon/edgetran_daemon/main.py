@@ -24,6 +24,7 @@ from edgetran_daemon.configuration import default_state, resolve, written
 from edgetran_daemon.installing import install
 from edgetran_daemon.logs import set_up
 from edgetran_daemon.options import parse
+from edgetran_daemon.rules import Rules, WatchRule
 from edgetran_daemon.server import serve
 from edgetran_daemon.settings import Settings, parse_listen
 
@@ -82,6 +83,11 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         ready_file=values["ready_file"],
         idle_exit_s=values["idle_exit_s"],
         max_message_bytes=values["max_message_mb"] * MEBI,
+        rules=Rules(
+            watch=WatchRule(seconds=values["watch_s"]),
+            strict_order=values["anti_rollback"],
+            max_models=values["max_models"],
+        ),
     )
 
 

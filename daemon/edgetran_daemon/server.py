@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -82,7 +83,12 @@ class Daemon:
         store = BundleStore(blobs)
         clock = BoardClock(board.model)
         device = Device(board, (Rapl(),), threads, lambda: clock.busy_s)
-        self._deployments = Deployments(store, Ledger(settings.state / "deployments.json"), threads)
+        self._deployments = Deployments(
+            store,
+            Ledger(settings.state / "deployments.json"),
+            threads,
+            rules=replace(settings.rules, place=board.place),
+        )
         leases = Leases(settings.state / "lease-token")
         measurements = Measurements(store, self._deployments, board, device.sensor, leases)
         self._server = self._grpc_server()
@@ -129,6 +135,7 @@ class Daemon:
             self._manager.stopping()
             self._stop.set()
             await self._health.stopping()
+            await self._deployments.stop_watching()
             await self._drain()
             await self._server.stop(HANG_UP_S)
             await self._deployments.close()

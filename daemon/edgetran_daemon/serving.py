@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from edgetran_protos.bundle import BundleCard, Variant
 from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
 
+from edgetran_daemon.conduct import Conduct
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.store.bundles import BundleStore, StoredBundle
@@ -28,6 +30,8 @@ LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a worker that lived so long starts over with the first pause
 RESTART_WAIT_S = 5.0  # how long a request waits for a restart
 LOGITS = "logits"
+RECENT_TEXTS = 16  # kept in memory, for a new model to try
+RECENT_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class ServedModel:
         self.variant = variant
         self.requests = 0  # answered so far
         self.statistics = Statistics()
+        self.conduct = Conduct()
+        self.recent: deque[Text] = deque(maxlen=RECENT_TEXTS)
         self._threads = threads
         self._graph = store.graph(variant)
         self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
@@ -103,6 +109,7 @@ class ServedModel:
             tokenize_s = time.perf_counter() - started
             ran = await self._run(self.own_inputs(tensors))
         predictions = self._codec.decode(ran.outputs[LOGITS])
+        self.recent.extend(t for t in texts[:1] if sum(map(len, t)) <= RECENT_CHARACTERS)
         return Answer(predictions, tokenize_s, ran.run_s)
 
     def own_inputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,10 +146,15 @@ class ServedModel:
                 self._unused.set()
 
     async def _run(self, inputs: Mapping[str, Tensor]) -> Ran:
-        ran = await (await self._living_worker()).run(inputs)
+        try:
+            ran = await (await self._living_worker()).run(inputs)
+        except RuntimeFault:
+            self.conduct.fail()
+            raise
         self.requests += 1
         self.statistics.executed(row_count(inputs), ran.phases)
         self.statistics.answered(row_count(inputs), ran.phases)
+        self.conduct.answer(row_count(inputs), ran.run_s)
         return ran
 
     async def _living_worker(self) -> WorkerProcess:
@@ -169,6 +181,7 @@ class ServedModel:
             if worker is not None:
                 status = await worker.wait()
                 self._ready.clear()
+                self.conduct.die()
                 log.warning(
                     "worker %d of %s ended with status %d", worker.pid, self.card.name, status
                 )

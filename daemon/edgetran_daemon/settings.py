@@ -11,6 +11,8 @@ from typing import Optional
 
 from edgetran_protos.errors import UsageError
 
+from edgetran_daemon.rules import DEFAULT_RULES, Rules
+
 MAX_MESSAGE_BYTES = 64 << 20
 DIGITS = re.compile("[0-9]{1,5}")
 LAST_PORT = 65535
@@ -28,6 +30,7 @@ class Settings:
     ready_file: Optional[Path] = None
     idle_exit_s: Optional[float] = None
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    rules: Rules = DEFAULT_RULES
 
 
 def parse_listen(text: str, insecure: bool) -> tuple[str, int]:

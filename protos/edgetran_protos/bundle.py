@@ -100,6 +100,7 @@ class BundleCard:
     golden: Golden
     claims: List[Claim] = field(default_factory=list)
     licence: str = ""
+    sequence: int = 0  # grows from release to release; 0: no order among them
     schema: int = CARD_SCHEMA
 
     def variant(self, name: str) -> Variant:

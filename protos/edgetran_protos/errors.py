@@ -11,16 +11,20 @@ EdgeTranError
 │   ├── BoardBusy         a queue is full, or another has a lease
 │   ├── LeaseLost         a lease ended, and another may have the board
 │   ├── PortInUse         the daemon cannot listen there
+│   ├── NotPermitted      the role that the board gave this client does not go so far
 │   └── DiskFull          no room left for blobs
 ├── BundleError           the bundle is not what it should be
 │   ├── BundleCorrupt     bytes do not match their digest
 │   ├── BundleMissing     blobs named by the manifest are not on the board
-│   └── UnknownVariant    the bundle has no such variant
+│   ├── UnknownVariant    the bundle has no such variant
+│   └── OlderBundle       a newer one was committed under the name
 ├── ModelError            serving a model
 │   ├── UnknownModel      nothing is deployed under that name
 │   ├── ModelUnloaded     deployed, but not served until it is loaded again
 │   ├── InputError        tensors or texts do not fit the model
 │   ├── ProbeFailed       a new model failed its probe; the old one serves on
+│   ├── CanaryFailed      it did worse than promised beside the old one, which serves on
+│   ├── RolledBack        it did worse than promised after the switch; the old one is back
 │   └── RuntimeFault      the runtime failed while loading or running
 └── ExportError           the exported graph does not agree with the model
 
@@ -88,6 +92,10 @@ class PortInUse(BoardError):
     status = grpc.StatusCode.ALREADY_EXISTS
 
 
+class NotPermitted(BoardError):
+    status = grpc.StatusCode.PERMISSION_DENIED
+
+
 class DiskFull(BoardError):
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -108,6 +116,10 @@ class UnknownVariant(BundleError):
     status = grpc.StatusCode.NOT_FOUND
 
 
+class OlderBundle(BundleError):
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+
 class ModelError(EdgeTranError):
     status = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -125,6 +137,14 @@ class InputError(ModelError):
 
 
 class ProbeFailed(ModelError):
+    status = grpc.StatusCode.ABORTED
+
+
+class CanaryFailed(ModelError):
+    status = grpc.StatusCode.ABORTED
+
+
+class RolledBack(ModelError):
     status = grpc.StatusCode.ABORTED
 
 

@@ -36,7 +36,7 @@ ASK_S = 30.0  # deadline of a question that needs no work
 INFER_S = 120.0
 DEPLOY_S = 600.0
 MEASURE_S = 1800.0  # a subject
-DEPLOY_STEPS = ("verify", "stage", "probe", "switch", "commit")
+DEPLOY_STEPS = ("verify", "stage", "probe", "canary", "switch", "watch", "commit")
 
 Subject = tuple[Union[Bundle, str], Optional[str]]  # bundle or its digest; variant or None
 
@@ -163,23 +163,32 @@ class Board:
         *,
         model: Optional[str] = None,
         variant: Optional[str] = None,
+        follow: bool = False,
+        allow_older: bool = False,
         on_progress: OnProgress = ignore,
     ) -> Deployment:
         """Sends, verifies, probes and serves a bundle; on failure the old model serves on.
 
-        model: the name to serve under, the bundle's own when None. variant None:
-        the first whose runtime the board has.
+        model: the name to serve under, the bundle's own when None. variant None: the first
+        whose runtime the board has. The board watches a new model for a while; follow: until
+        that ends, which raises RolledBack when the old model came back. allow_older: than
+        what was committed under the name.
         """
         self.upload(bundle, on_progress)
         request = deployment_messages.DeployRequest(
-            model=model or bundle.card.name, bundle_digest=bundle.digest, variant=variant or ""
+            model=model or bundle.card.name,
+            bundle_digest=bundle.digest,
+            variant=variant or "",
+            follow=follow,
+            allow_older=allow_older,
         )
         with translated(self.address):
             events = self._deployment.Deploy(request, timeout=DEPLOY_S)
         deployed = None
         with closing(stream(events, self.address)) as found:
             for event in found:
-                on_progress(_deploy_progress(event.step, event.detail))
+                last = event.HasField("deployment") and not (follow and event.step == "watch")
+                on_progress(_deploy_progress(event.step, event.detail, last))
                 if event.HasField("deployment"):
                     deployed = convert.deployment(event.deployment)
         if deployed is None:
@@ -233,7 +242,8 @@ class Board:
         return measurement_pb2.Subject(bundle_digest=bundle, variant=variant or "")
 
 
-def _deploy_progress(step: str, detail: str) -> Progress:
+def _deploy_progress(step: str, detail: str, last: bool) -> Progress:
     """One stage; a step we do not know counts as the last."""
-    done = DEPLOY_STEPS.index(step) + 1 if step in DEPLOY_STEPS else len(DEPLOY_STEPS)
+    known = step in DEPLOY_STEPS and not last
+    done = DEPLOY_STEPS.index(step) + 1 if known else len(DEPLOY_STEPS)
     return Progress("deploy", done, len(DEPLOY_STEPS), f"{step}: {detail}")

@@ -26,6 +26,7 @@ from edgetran_protos.errors import (
     UsageError,
 )
 
+STEPS = ["verify", "stage", "probe", "canary", "switch", "watch"]
 TEXTS = [("turn on the light",)]
 
 
@@ -96,7 +97,7 @@ def test_a_life_of_a_name(state: Path, first: Bundle, second: Bundle) -> None:
         async with daemon(state, first, second) as board:
             with pytest.raises(UnknownModel):
                 board.model("")
-            assert await deploy(board, first) == ["verify", "stage", "probe", "switch", "commit"]
+            assert await deploy(board, first) == STEPS
             with pytest.raises(UsageError, match="before"):
                 await board.rollback("home", "")
             await deploy(board, second)
@@ -316,7 +317,7 @@ def test_what_cannot_start_again_is_not_listed_as_serving(
         rot(state, first)
         async with daemon(state) as board:
             found = {r.model: (r.state, bool(r.reason)) for r in board.list(history=False)}
-            assert found == {"rotten": ("failed", True), "sound": ("serving", False)}
+            assert found == {"rotten": ("failed", True), "sound": ("serving", True)}
             assert await served(board, "sound") == second.digest
             with pytest.raises(UnknownModel):
                 board.model("rotten")

@@ -11,6 +11,7 @@ from edgetran_protos.bundle import (
     MEDIA_WEIGHTS,
     Bundle,
     BundleCard,
+    Claim,
     Golden,
     Variant,
     Work,
@@ -25,6 +26,7 @@ WORDS = ("[PAD]", "[UNK]", "turn", "on", "off", "the", "light", "heat", "play", 
 LABELS = ["light", "heat", "music"]
 TEXTS = [["turn on the light"], ["heat on"], ["play", "the music"]]
 VARIANT = "onnxruntime-fp32"
+PLACE = "local:cpu"  # where the promise was measured
 
 
 def tokenizer_json() -> bytes:
@@ -90,8 +92,16 @@ def reference(tokens: dict[str, np.ndarray], seed: int = 0) -> np.ndarray:
     return (vectors * tokens["attention_mask"][..., None]).sum(1) @ w["out"]
 
 
-def make(path: Path, seed: int = 0, *, wrong_by: float = 0.0, name: str = "tiny") -> Bundle:
-    """wrong_by: added to the golden logits, so that the probe must fail."""
+def make(
+    path: Path,
+    seed: int = 0,
+    *,
+    wrong_by: float = 0.0,
+    name: str = "tiny",
+    p99_s: float = 0.0,
+    sequence: int = 0,
+) -> Bundle:
+    """wrong_by: added to the golden logits, so that the probe must fail. p99_s: promised."""
     tokens, data, tokenizer = encode(TEXTS), graph(seed), tokenizer_json()
     work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
     card = BundleCard(
@@ -110,6 +120,8 @@ def make(path: Path, seed: int = 0, *, wrong_by: float = 0.0, name: str = "tiny"
             tolerance=1e-4,
         ),
         licence="Apache-2.0",
+        claims=[Claim("latency_p99_s", p99_s, None, None, True, PLACE, VARIANT)] if p99_s else [],
+        sequence=sequence,
     )
     files = {
         "model.onnx": (MEDIA_WEIGHTS, data),

@@ -37,6 +37,7 @@ from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
 START_S = 30.0
+STEPS = ["verify", "stage", "probe", "canary", "switch", "watch"]
 
 
 def _load(path: Path) -> ModuleType:
@@ -153,7 +154,7 @@ def error_name(error: grpc.RpcError) -> str:
 def test_deploy_predict_and_infer(state: Path, bundle: Bundle) -> None:
     with daemon(state) as client:
         events = client.deploy(bundle)
-        assert [event.step for event in events] == ["verify", "stage", "probe", "switch", "commit"]
+        assert [event.step for event in events] == STEPS
         assert events[-1].deployment.state == "serving"
 
         answer = client.predict("turn on the light", "heat on")
@@ -245,10 +246,8 @@ def test_a_failed_probe_keeps_the_old_model(state: Path, bundle: Bundle, tmp_pat
         history = client.deployment.ListDeployments(
             dep.ListDeploymentsRequest(history=True)
         ).deployments
-        assert [(e.state, bool(e.reason)) for e in history] == [
-            ("serving", False),
-            ("failed", True),
-        ]
+        assert [e.state for e in history] == ["serving", "failed"]
+        assert "differ" in history[-1].reason
         client.deployment.Discard(dep.DiscardRequest(bundle_digest=broken.digest))
         assert client.predict("heat on").bundle_digest == bundle.digest  # shared blobs stayed
 

@@ -25,6 +25,7 @@ import grpc
 import pytest
 from edgetran.board import Board
 from edgetran_daemon.faults import POINTS, VARIABLE
+from edgetran_daemon.restoration import MOST_STARTS
 from edgetran_protos.bundle import Bundle, parse_oci_manifest
 from edgetran_protos.errors import EdgeTranError
 from edgetran_protos.generated.edgetran.v1.deployment_pb2 import BlobRef, PutBlobRequest
@@ -86,6 +87,7 @@ def daemon(state: Path, fault: Path | None = None) -> Iterator[subprocess.Popen[
     ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "edgetran_daemon", "--listen", "127.0.0.1:0"]
     command += ["--state", str(state), "--ready-file", str(ready), "--threads", "1"]
+    command += ["--watch", "0.2"]
     environment = dict(os.environ)
     if fault is not None:
         environment[VARIABLE] = str(fault)
@@ -112,7 +114,7 @@ def live(address: str, bundles: Bundles, day: Day) -> None:
     """Every change a client can ask for, one after the other."""
     with Board(address) as board:
         with day.change(home=bundles.second.digest):
-            board.deploy(bundles.second, model="home")
+            board.deploy(bundles.second, model="home", follow=True)
         with day.change(home=bundles.first.digest):
             board.rollback("home")
         with day.change(other=bundles.third.digest):
@@ -227,3 +229,41 @@ def called(function: ast.FunctionDef) -> set[str]:
             if name.attr not in ("replace", "rename") or owner == "os":
                 names.add(name.attr)
     return names
+
+
+def start_and_die(state: Path, fault: Path) -> None:
+    fault.write_text("ready-opened")  # when all models are loaded, before it serves
+    with daemon(state, fault) as process:
+        assert await_ready(process, state) == ""
+        assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_change_that_keeps_the_daemon_from_starting_is_taken_back(
+    tmp_path: Path, deployed: Path, bundles: Bundles
+) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(deployed, state)
+    with daemon(state) as process, Board(await_ready(process, state)) as board:
+        board.deploy(
+            bundles.second, model="home", follow=True
+        )  # killed: one start that did not last
+    for _ in range(MOST_STARTS - 2):
+        start_and_die(state, tmp_path / "fault")
+    with daemon(state) as process, Board(await_ready(process, state)) as board:
+        assert board.answer(TEXTS, "home").bundle_digest == bundles.second.digest
+    with daemon(state) as process, Board(await_ready(process, state)) as board:
+        assert board.answer(TEXTS, "home").bundle_digest == bundles.first.digest
+        assert "in a row" in board.deployments(history=True)[-1].reason
+
+
+def test_with_nothing_to_go_back_to_the_daemon_serves_without_it_at_first(
+    tmp_path: Path, deployed: Path, bundles: Bundles
+) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(deployed, state)
+    for _ in range(MOST_STARTS):
+        start_and_die(state, tmp_path / "fault")
+    with daemon(state) as process, Board(await_ready(process, state)) as board:
+        assert [d.state for d in board.deployments()] == ["failed"]
+        board.deploy(bundles.second, model="home")
+        assert board.answer(TEXTS, "home").bundle_digest == bundles.second.digest

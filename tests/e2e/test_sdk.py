@@ -165,7 +165,7 @@ def test_deploy_and_predict(board: Board, bundle: Bundle) -> None:
     assert deployed.bundle_digest == bundle.digest
     assert {event.stage for event in events} == {"upload", "deploy"}
     steps = [event.detail.partition(":")[0] for event in events if event.stage == "deploy"]
-    assert steps == ["verify", "stage", "probe", "switch", "commit"]
+    assert steps == ["verify", "stage", "probe", "canary", "switch", "watch"]
     labels = [p.label for p in board.predict(["good", "bad bad", ("good", "good")])]
     assert labels == ["glad", "sad", "glad"]
     one = board.predict(["good"], model="mood")[0]

@@ -47,7 +47,13 @@ class DeploymentService(DeploymentServiceServicer):
     async def Deploy(
         self, request: messages.DeployRequest, context: Context
     ) -> AsyncGenerator[messages.DeployEvent, None]:
-        events = self._deployments.deploy(request.model, request.bundle_digest, request.variant)
+        events = self._deployments.deploy(
+            request.model,
+            request.bundle_digest,
+            request.variant,
+            follow=request.follow,
+            allow_older=request.allow_older,
+        )
         try:
             async for event in events:
                 yield convert.deploy_event(event)

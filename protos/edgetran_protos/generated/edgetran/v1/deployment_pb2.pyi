@@ -136,20 +136,28 @@ class DeployRequest(google.protobuf.message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     BUNDLE_DIGEST_FIELD_NUMBER: builtins.int
     VARIANT_FIELD_NUMBER: builtins.int
+    FOLLOW_FIELD_NUMBER: builtins.int
+    ALLOW_OLDER_FIELD_NUMBER: builtins.int
     model: builtins.str
     """the name to serve under"""
     bundle_digest: builtins.str
     """digest of the OCI manifest"""
     variant: builtins.str
     """empty: the first whose runtime the board has"""
+    follow: builtins.bool
+    """the stream ends with the watch, not with its beginning"""
+    allow_older: builtins.bool
+    """take a bundle older than one that was committed"""
     def __init__(
         self,
         *,
         model: builtins.str = ...,
         bundle_digest: builtins.str = ...,
         variant: builtins.str = ...,
+        follow: builtins.bool = ...,
+        allow_older: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bundle_digest", b"bundle_digest", "model", b"model", "variant", b"variant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_older", b"allow_older", "bundle_digest", b"bundle_digest", "follow", b"follow", "model", b"model", "variant", b"variant"]) -> None: ...
 
 Global___DeployRequest: typing_extensions.TypeAlias = DeployRequest
 
@@ -161,11 +169,11 @@ class DeployEvent(google.protobuf.message.Message):
     DETAIL_FIELD_NUMBER: builtins.int
     DEPLOYMENT_FIELD_NUMBER: builtins.int
     step: builtins.str
-    """"verify", "stage", "probe", "switch", "commit" """
+    """"verify", "stage", "probe", "canary", "switch", "watch", "commit" """
     detail: builtins.str
     @property
     def deployment(self) -> Global___Deployment:
-        """on the last event only"""
+        """from "watch" on"""
 
     def __init__(
         self,

@@ -90,8 +90,9 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Deploy(self, request, context):
-        """verify, stage, probe, switch; each step an event. A failed step leaves the
-        model that served before in place.
+        """verify, stage, probe, canary, switch; each step an event. A failed step leaves
+        the model that served before in place. Then the new one is watched: it is
+        committed, or goes and the one before it is back. Whoever follows hears of that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

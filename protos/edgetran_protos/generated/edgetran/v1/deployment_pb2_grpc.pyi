@@ -211,8 +211,9 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _
     """
 
     Deploy: _DeploymentServiceDeployType
-    """verify, stage, probe, switch; each step an event. A failed step leaves the
-    model that served before in place.
+    """verify, stage, probe, canary, switch; each step an event. A failed step leaves
+    the model that served before in place. Then the new one is watched: it is
+    committed, or goes and the one before it is back. Whoever follows hears of that.
     """
 
     ListDeployments: _DeploymentServiceListDeploymentsType
@@ -281,8 +282,9 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         request: edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployEvent], collections.abc.AsyncIterator[edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployEvent]]:
-        """verify, stage, probe, switch; each step an event. A failed step leaves the
-        model that served before in place.
+        """verify, stage, probe, canary, switch; each step an event. A failed step leaves
+        the model that served before in place. Then the new one is watched: it is
+        committed, or goes and the one before it is back. Whoever follows hears of that.
         """
 
     @abc.abstractmethod
