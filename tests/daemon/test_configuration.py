@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from edgetran_daemon import configuration
 from edgetran_daemon.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
-from edgetran_daemon.kinds import Place, Positive, Switch, Text, Whole
+from edgetran_daemon.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
 from edgetran_daemon.main import main
 from edgetran_daemon.options import parse
 from edgetran_protos.errors import UsageError
@@ -26,7 +26,7 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
         return st.booleans()
     if isinstance(kind, Whole):
         return st.integers(1, 100)
-    if isinstance(kind, Positive):
+    if isinstance(kind, (NotNegative, Positive)):
         return st.floats(1e-6, 1e6)
     if isinstance(kind, Text) and kind.choices:
         return st.sampled_from(kind.choices)
@@ -87,6 +87,9 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "ready_file": "/ready",
         "idle_exit_s": "1.5",
         "max_message_mb": "5",
+        "watch_s": "0",
+        "anti_rollback": "true",
+        "max_models": "2",
         "log_format": "json",
         "log_level": "error",
     }
