@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from edgetran_daemon import configuration
 from edgetran_daemon.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
-from edgetran_daemon.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.kinds import NotNegative, Place, Positive, Switch, Text, Whole
 from edgetran_daemon.main import main
 from edgetran_daemon.options import parse
 from edgetran_protos.errors import UsageError
