@@ -60,6 +60,7 @@ KEYS = (
     Key("listen", Text(), "HOST:PORT (port 0: any free one) or unix:PATH", "127.0.0.1:50051",
         metavar="ADDRESS"),
     Key("insecure", Switch(), "allow addresses that other machines can reach", False),
+    Key("tls", Switch(), "only paired clients, on this machine too (others always)", False),
     Key("emulate", Text(), "model a board's times and power instead of measuring", "",
         metavar="BOARD[:UNIT]"),
     Key("state", Place(), "where models are kept (~/.local/state/edgetran)", None,

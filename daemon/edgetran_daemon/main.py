@@ -20,13 +20,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from edgetran_protos.errors import EdgeTranError
 
 from edgetran_daemon.board import Board
+from edgetran_daemon.certificates import Certificates
 from edgetran_daemon.configuration import default_state, resolve, written
 from edgetran_daemon.installing import install
 from edgetran_daemon.logs import set_up
 from edgetran_daemon.options import parse
+from edgetran_daemon.pairing import FOLDER, pair
 from edgetran_daemon.rules import Rules, WatchRule
 from edgetran_daemon.server import serve
-from edgetran_daemon.settings import Settings, parse_listen
+from edgetran_daemon.settings import Settings, is_loopback, parse_listen
 
 MEBI = 1 << 20
 HINTS = {  # what to do when the system refuses
@@ -46,6 +48,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if given[:1] == ["install"]:
             install(given[1:])
             return 0
+        if given[:1] == ["pair"]:
+            return pair(given[1:])
         asked = parse(given)
         if asked.print_config:
             print(written({}), end="")
@@ -73,11 +77,16 @@ def _complain(message: str, hint: str, status: int) -> int:
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    host, port = parse_listen(values["listen"], values["insecure"])
+    state = values["state"] or default_state()
+    keys = Certificates(state / FOLDER)
+    host, port = parse_listen(values["listen"], values["insecure"] or keys.complete)
     return Settings(
         host=host,
         port=port,
-        state=values["state"] or default_state(),
+        state=state,
+        keys=keys.folder
+        if values["tls"] or not (values["insecure"] or is_loopback(host))
+        else None,
         emulate=values["emulate"],
         threads=values["threads"],
         ready_file=values["ready_file"],

@@ -28,8 +28,10 @@ from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import (
 )
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import add_TextServiceServicer_to_server
 
+from edgetran_daemon.access import AccessInterceptor
 from edgetran_daemon.activity import Activity
 from edgetran_daemon.board import Board, emulated, free_cores, this_machine
+from edgetran_daemon.certificates import server_credentials
 from edgetran_daemon.deployments import Deployments
 from edgetran_daemon.describe import Device
 from edgetran_daemon.emulation import BoardClock
@@ -49,6 +51,7 @@ from edgetran_daemon.services.text import TextService
 from edgetran_daemon.settings import UNIX, Settings, join
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
+from edgetran_daemon.trust import Trust
 from edgetran_daemon.unix_socket import check_free, private
 
 log = logging.getLogger(__name__)
@@ -107,7 +110,7 @@ class Daemon:
     def _grpc_server(self) -> grpc.aio.Server:
         most = self._settings.max_message_bytes
         return grpc.aio.server(
-            interceptors=[ErrorInterceptor(self._activity)],
+            interceptors=[*self._guards(), ErrorInterceptor(self._activity)],
             options=[
                 ("grpc.so_reuseport", 0),  # a second daemon on the port must fail
                 ("grpc.keepalive_time_ms", 20_000),  # a client that vanished holds no upload
@@ -116,6 +119,16 @@ class Daemon:
                 ("grpc.max_send_message_length", most),
             ],
         )
+
+    def _guards(self) -> list[grpc.aio.ServerInterceptor]:
+        keys = self._settings.keys
+        return [AccessInterceptor(Trust(keys))] if keys is not None else []
+
+    def _add_port(self, address: str) -> int:
+        keys = self._settings.keys
+        if keys is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, server_credentials(keys))
 
     async def run(self, on_ready: OnReady) -> None:
         try:
@@ -146,7 +159,7 @@ class Daemon:
         host = self._settings.host
         try:
             with private():
-                port = self._server.add_insecure_port(join(host, self._settings.port))
+                port = self._add_port(join(host, self._settings.port))
         except RuntimeError as exc:
             raise _port_in_use(host, self._settings.port) from exc
         return join(host, port)

@@ -31,6 +31,7 @@ class Settings:
     idle_exit_s: Optional[float] = None
     max_message_bytes: int = MAX_MESSAGE_BYTES
     rules: Rules = DEFAULT_RULES
+    keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 
 def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
@@ -46,7 +47,8 @@ def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
     if not is_loopback(host) and not insecure:
         raise UsageError(
             f"{host} can be reached from other machines, and connections are not encrypted",
-            hint="on a network you trust add --insecure; else use 127.0.0.1 and an SSH tunnel",
+            hint="pair a client first (`edgetran-daemon pair`), which encrypts; on a network you "
+            "trust add --insecure; else use 127.0.0.1 and an SSH tunnel",
         )
     return host, int(port)
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Optional, Union
 
-import grpc
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2, measurement_pb2
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
@@ -15,7 +14,7 @@ from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
 from edgetran import convert
-from edgetran.channel import OPTIONS, inference, translated
+from edgetran.channel import inference, open_async_channel, translated
 from edgetran.convert import Tensor, Text
 from edgetran.lease import AsyncLease, this_program
 from edgetran.progress import OnProgress, Progress, ignore
@@ -39,7 +38,7 @@ class AsyncBoard:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
+        self._channel = open_async_channel(address)
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
         self._measurement = MeasurementServiceStub(self._channel)

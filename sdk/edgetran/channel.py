@@ -13,6 +13,7 @@ import grpc
 from edgetran_protos.errors import from_trailers
 from edgetran_protos.open_inference import SERVICE, methods
 
+from edgetran import paired
 from edgetran.errors import BoardBusy, BoardError, BoardUnreachable, EdgeTranError
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -39,7 +40,19 @@ def inference(channel: Any, name: str) -> Any:
 
 
 def open_channel(address: str) -> grpc.Channel:
-    return grpc.insecure_channel(address, options=list(OPTIONS))
+    """Encrypted, and known to each other, where this machine was paired with the board."""
+    known = paired.find(address)
+    if known is None:
+        return grpc.insecure_channel(address, options=list(OPTIONS))
+    return grpc.secure_channel(address, known.credentials(), options=[*OPTIONS, paired.OPTION])
+
+
+def open_async_channel(address: str) -> grpc.aio.Channel:
+    known = paired.find(address)
+    if known is None:
+        return grpc.aio.insecure_channel(address, options=list(OPTIONS))
+    options = [*OPTIONS, paired.OPTION]
+    return grpc.aio.secure_channel(address, known.credentials(), options=options)
 
 
 @contextmanager

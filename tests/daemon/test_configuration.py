@@ -81,6 +81,7 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
     texts = {
         "listen": "127.0.0.1:9",
         "insecure": "true",
+        "tls": "true",
         "emulate": "nano",
         "state": "/somewhere",
         "threads": "7",

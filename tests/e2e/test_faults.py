@@ -35,6 +35,7 @@ START_S = 30.0
 OLD_S = 7 * 86400.0  # older than anything that is kept for a later resume
 QUICK = ("blob-renamed", "ledger-renamed", "switch-written", "remove-written")
 AT_START = tuple(name for name in POINTS if name.startswith(("lock-", "ready-")))
+DAEMONS = tuple(name for name in POINTS if not name.startswith(("trust-", "certificate-")))
 TEXTS = ["turn on the light", "heat on"]
 WRITES = {"replace", "rename", "unlink", "fsync", "truncate", "write_bytes", "write_text"}
 
@@ -165,7 +166,7 @@ def files(state: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in POINTS],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in DAEMONS],
 )
 def test_killed_there_it_loses_nothing(
     name: str, tmp_path: Path, deployed: Path, bundles: Bundles
@@ -213,6 +214,8 @@ def test_every_function_that_changes_files_has_a_point() -> None:
 
 HARMLESS = {  # touch files, and leave nothing that a restart could stumble over
     "blobs.py:sync_folder",
+    "certificates.py:make",
+    "trust.py:_write",
     "installing.py:_write",  # the service of the system, no state of the daemon
     "lease.py:__init__",
     "ledger.py:__init__",

@@ -16,6 +16,7 @@ def device() -> None:
       edgetran device list
       edgetran device info nano
       edgetran device add kitchen 192.0.2.7:50051
+      edgetran device pair 192.0.2.7:50051 --name kitchen
     """
 
 
@@ -60,6 +61,31 @@ def add(name: str, address: str, as_json: bool) -> None:
         found = board.describe()
     edgetran.AddressBook.default().add(name, address)
     show_added(name, address, found, as_json=as_json)
+
+
+@device.command()
+@click.argument("address")
+@click.option("--code", prompt="the code that the board shows", help="Asked for when left out.")
+@click.option("--at", default="", help="Where the board awaits the code; one port above ADDRESS.")
+@click.option("--as", "own_name", default="", help="This machine's name in the board's list.")
+@click.option("--name", default="", help="Also remember the board under this name.")
+@json_option
+def pair(address: str, code: str, at: str, own_name: str, name: str, as_json: bool) -> None:
+    """Become a trusted client of the board whose daemon serves at ADDRESS (host:port).
+
+    \b
+    On the board, first:
+      edgetran-daemon pair --listen 0.0.0.0:50052
+    """
+    from edgetran import AddressBook
+    from edgetran import pairing as pairing_with
+
+    from edgetran_host.cli.show import show_paired
+
+    role = pairing_with.pair(address, code, at=at, name=own_name)
+    if name:
+        AddressBook.default().add(name, address)
+    show_paired(address, role, as_json=as_json)
 
 
 @device.command()

@@ -66,6 +66,13 @@ def show_added(name: str, address: str, board: BoardInfo, *, as_json: bool) -> N
     print(f"{name}: {board.title}{_tag(board)} at {address}")
 
 
+def show_paired(address: str, role: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"address": address, "role": role})
+        return
+    print(f"{address}: paired, with the role {role!r}")
+
+
 def show_removed(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"removed": name})
