@@ -45,10 +45,14 @@ check: $(READY) ## lint, types, import directions, protobuf stubs up to date
 protos: $(READY) ## regenerate the protobuf stubs
 	@bash protos/generate.sh $(abspath $(BIN)/python)
 
+wheels: $(READY) ## build the five wheels into dist/
+	@$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist $(PACKAGES:%=./%) \
+	  && ls dist/edgetran*.whl
+
 bench: $(READY) ## the benchmarks, ours and the alternative side by side
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-clients demo runs .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo test test-all check protos bench clean
+.PHONY: help setup demo test test-all check protos wheels bench clean

@@ -72,7 +72,7 @@ class Device:
         return Description(
             board=self._board,
             daemon_version=daemon_version(),
-            runtimes=tuple(_runtime(name) for name in RUNTIMES),
+            runtimes=runtime_statuses(),
             sensors=tuple(self._sensor(sensor) for sensor in self._sensors),
             threads=self._threads,
             host_platform=f"{platform.system().lower()} {platform.machine()}",
@@ -104,6 +104,11 @@ def daemon_version() -> str:
         return metadata.version("edgetran-daemon")
     except metadata.PackageNotFoundError:
         return "unknown"  # run from a source tree
+
+
+def runtime_statuses() -> tuple[RuntimeStatus, ...]:
+    """Of all that edgetran knows, usable or not."""
+    return tuple(_runtime(name) for name in RUNTIMES)
 
 
 def _runtime(name: str) -> RuntimeStatus:

@@ -1,6 +1,7 @@
 """The command `edgetran-daemon`: options in, one line out, exit codes.
 
-0 stopped as asked, 1 an error of its own, 2 it was asked for something impossible.
+0 stopped as asked, 1 an error of its own or a check that found something missing,
+2 it was asked for something impossible.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Optional
 
 # gRPC writes C++ log lines about ports in use and forks; errors reach the user another way.
@@ -21,6 +23,7 @@ from edgetran_protos.errors import EdgeTranError
 
 from edgetran_daemon.board import Board
 from edgetran_daemon.certificates import Certificates
+from edgetran_daemon.checking import findings, serves
 from edgetran_daemon.configuration import default_state, resolve, written
 from edgetran_daemon.installing import install
 from edgetran_daemon.logs import set_up
@@ -57,6 +60,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         values = resolve(asked.told, os.environ, asked.config)
         settings = _settings(values)
         state = settings.state
+        if asked.check:
+            return _check(settings, asked.json)
         set_up(values["log_format"], values["log_level"])
         asyncio.run(serve(settings, _announce_json if asked.json else _announce))
     except EdgeTranError as exc:
@@ -98,6 +103,18 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             max_models=values["max_models"],
         ),
     )
+
+
+def _check(settings: Settings, as_json: bool) -> int:
+    """0 when a daemon would serve, 1 when something is missing for that."""
+    found = list(findings(settings))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    for finding in [] if as_json else found:
+        print(f"{finding.state:<8}{finding.part:<20}{finding.detail}")
+        if finding.hint:
+            print(f"{'':<28}hint: {finding.hint}")
+    return 0 if serves(found) else 1
 
 
 def _announce(board: Board, address: str) -> None:

@@ -35,6 +35,7 @@ class Asked:
     told: Mapping[str, Any]
     config: Optional[Path]
     print_config: bool
+    check: bool
     json: bool
 
 
@@ -42,7 +43,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     """Leaves the program, as argparse does, when an option is none."""
     found = vars(parser().parse_args(arguments))
     told = {name: found[name] for name in BY_NAME if name in found}
-    return Asked(told, found["config"], found["print_config"], found["json"])
+    return Asked(told, found["config"], found["print_config"], found["check"], found["json"])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
         _add(made, key)
     add("--config", type=Path, metavar="FILE", help=f"settings, else ${FILE_VARIABLE}")
     add("--print-config", action="store_true", help="print such a file, with every key explained")
-    add("--json", action="store_true", help="say where it serves as JSON")
+    add("--check", action="store_true", help="say what is there and what is missing, and leave")
+    add("--json", action="store_true", help="say where it serves, or what was checked, as JSON")
     add("-v", "--verbose", dest="log_level", action="store_const", const="info",
         default=argparse.SUPPRESS, help="the same as --log-level info")  # fmt: skip
     return made

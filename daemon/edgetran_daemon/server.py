@@ -40,7 +40,7 @@ from edgetran_daemon.interceptor import ErrorInterceptor
 from edgetran_daemon.lease import Leases
 from edgetran_daemon.ledger import Ledger, write_atomically
 from edgetran_daemon.measurement import Measurements
-from edgetran_daemon.sensors import Rapl
+from edgetran_daemon.sensors import known_sensors
 from edgetran_daemon.service_manager import ServiceManager
 from edgetran_daemon.services.deployment import DeploymentService
 from edgetran_daemon.services.device import DeviceService
@@ -85,7 +85,7 @@ class Daemon:
         blobs = BlobStore(settings.state)
         store = BundleStore(blobs)
         clock = BoardClock(board.model)
-        device = Device(board, (Rapl(),), threads, lambda: clock.busy_s)
+        device = Device(board, known_sensors(), threads, lambda: clock.busy_s)
         self._deployments = Deployments(
             store,
             Ledger(settings.state / "deployments.json"),
