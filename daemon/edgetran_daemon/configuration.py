@@ -76,6 +76,8 @@ KEYS = (
         WatchRule().seconds, metavar="SECONDS", flag="--watch"),
     Key("anti_rollback", Switch(), "take no bundle older than one that was committed", False),
     Key("max_models", Whole(1000), "names that models may be served under", MAX_MODELS),
+    Key("metrics_address", Text(), "HOST:PORT of Prometheus's endpoint (none)", "",
+        metavar="ADDRESS"),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),
     Key("log_level", Text("debug", "info", "warning", "error"), "the least that is logged",
         "warning"),

@@ -35,6 +35,7 @@ from edgetran_daemon.promise import promised_p99_s
 from edgetran_daemon.restoration import Restoration
 from edgetran_daemon.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.serving import ServedModel
+from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.watch import Verdict, watched
 
@@ -161,6 +162,7 @@ class Deployments:
             point("probe-passed")
             yield DeployEvent("canary", detail)
             passed = await canary(*self._contenders(model, staged))
+            staged.statistics = Statistics()  # of clients' requests alone
             point("canary-passed")
             yield DeployEvent("switch", passed.detail)
             self._switch(model, slot, staged, Trial(bundle.card.sequence, passed.p99_s))

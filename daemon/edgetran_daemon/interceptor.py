@@ -28,8 +28,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, details: grpc.HandlerCallDetails
     ) -> Optional[Handler]:
         handler = await continuation(details)
-        if handler is None or not details.method.startswith(("/edgetran.v1.", "/inference.")):
-            return handler  # unknown methods, health and reflection answer for themselves
+        if handler is None or not is_ours(details.method):
+            return handler
         return self._wrapped(handler, details.method)
 
     def _wrapped(self, handler: Any, method: str) -> Handler:
@@ -80,6 +80,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     await events.aclose()
 
         return wrapped
+
+
+def is_ours(method: str) -> bool:
+    """Unknown methods, health and reflection answer for themselves."""
+    return method.startswith(("/edgetran.v1.", "/inference."))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, method: str) -> None:

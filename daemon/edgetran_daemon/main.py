@@ -31,7 +31,7 @@ from edgetran_daemon.options import parse
 from edgetran_daemon.pairing import FOLDER, pair
 from edgetran_daemon.rules import Rules, WatchRule
 from edgetran_daemon.server import serve
-from edgetran_daemon.settings import Settings, is_loopback, parse_listen
+from edgetran_daemon.settings import Settings, is_loopback, parse_listen, parse_metrics
 
 MEBI = 1 << 20
 HINTS = {  # what to do when the system refuses
@@ -97,6 +97,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         ready_file=values["ready_file"],
         idle_exit_s=values["idle_exit_s"],
         max_message_bytes=values["max_message_mb"] * MEBI,
+        metrics=parse_metrics(values["metrics_address"], values["insecure"]),
         rules=Rules(
             watch=WatchRule(seconds=values["watch_s"]),
             strict_order=values["anti_rollback"],

@@ -9,14 +9,16 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Optional
 
 import grpc
-from edgetran_protos.errors import BoardBusy, PortInUse
+from edgetran_protos.errors import BoardBusy, PortInUse, UsageError
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import (
     add_DeploymentServiceServicer_to_server,
 )
@@ -53,6 +55,9 @@ from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.trust import Trust
 from edgetran_daemon.unix_socket import check_free, private
+
+if TYPE_CHECKING:
+    from edgetran_daemon.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,9 @@ class Daemon:
         )
         leases = Leases(settings.state / "lease-token")
         measurements = Measurements(store, self._deployments, board, device.sensor, leases)
+        self._metrics = _metrics(settings.metrics)
+        if self._metrics is not None:
+            self._metrics.watch(board, self._deployments, device.sensor)
         self._server = self._grpc_server()
         add_DeploymentServiceServicer_to_server(
             DeploymentService(self._deployments, blobs), self._server
@@ -110,7 +118,7 @@ class Daemon:
     def _grpc_server(self) -> grpc.aio.Server:
         most = self._settings.max_message_bytes
         return grpc.aio.server(
-            interceptors=[*self._guards(), ErrorInterceptor(self._activity)],
+            interceptors=[*self._outermost(), ErrorInterceptor(self._activity)],
             options=[
                 ("grpc.so_reuseport", 0),  # a second daemon on the port must fail
                 ("grpc.keepalive_time_ms", 20_000),  # a client that vanished holds no upload
@@ -120,9 +128,10 @@ class Daemon:
             ],
         )
 
-    def _guards(self) -> list[grpc.aio.ServerInterceptor]:
+    def _outermost(self) -> list[grpc.aio.ServerInterceptor]:
         keys = self._settings.keys
-        return [AccessInterceptor(Trust(keys))] if keys is not None else []
+        counting = [self._metrics.interceptor] if self._metrics is not None else []
+        return [*counting, *([AccessInterceptor(Trust(keys))] if keys is not None else [])]
 
     def _add_port(self, address: str) -> int:
         keys = self._settings.keys
@@ -132,6 +141,8 @@ class Daemon:
 
     async def run(self, on_ready: OnReady) -> None:
         try:
+            if self._metrics is not None:
+                self._metrics.start()
             await self._deployments.restore()
             address = self._listen()
             await self._server.start()
@@ -152,6 +163,8 @@ class Daemon:
             await self._drain()
             await self._server.stop(HANG_UP_S)
             await self._deployments.close()
+            if self._metrics is not None:
+                self._metrics.stop()
             self._manager.close()
             log.info("stopped")
 
@@ -219,6 +232,20 @@ def locked_state(state: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _metrics(address: Optional[tuple[str, int]]) -> Optional[Metrics]:
+    """Its library is loaded only when it is wanted: a small board spares the memory."""
+    if address is None:
+        return None
+    try:
+        from edgetran_daemon.metrics import Metrics
+    except ModuleNotFoundError as exc:
+        raise UsageError(
+            f"metrics need {exc.name}, which is not installed",
+            hint=f"{sys.executable} -m pip install 'edgetran-daemon[metrics]'",
+        ) from exc
+    return Metrics(*address)
 
 
 def check_port(host: str, port: int) -> None:

@@ -56,6 +56,7 @@ class ServedModel:
         self._threads = threads
         self._graph = store.graph(variant)
         self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
+        self.restarts = 0  # of a worker that died
         self._worker: Optional[WorkerProcess] = None
         self._loaded: Optional[Loaded] = None
         self._ready = asyncio.Event()
@@ -182,6 +183,7 @@ class ServedModel:
                 status = await worker.wait()
                 self._ready.clear()
                 self.conduct.die()
+                self.restarts += 1
                 log.warning(
                     "worker %d of %s ended with status %d", worker.pid, self.card.name, status
                 )

@@ -31,6 +31,7 @@ class Settings:
     idle_exit_s: Optional[float] = None
     max_message_bytes: int = MAX_MESSAGE_BYTES
     rules: Rules = DEFAULT_RULES
+    metrics: Optional[tuple[str, int]] = None  # host and port of Prometheus's endpoint
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 
@@ -49,6 +50,22 @@ def parse_listen(text: str, insecure: bool) -> tuple[str, int]:
             f"{host} can be reached from other machines, and connections are not encrypted",
             hint="pair a client first (`edgetran-daemon pair`), which encrypts; on a network you "
             "trust add --insecure; else use 127.0.0.1 and an SSH tunnel",
+        )
+    return host, int(port)
+
+
+def parse_metrics(text: str, insecure: bool) -> Optional[tuple[str, int]]:
+    """(host, port) of "HOST:PORT", None of "". Raises UsageError."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not DIGITS.fullmatch(port) or int(port) > LAST_PORT:
+        raise UsageError(f"--metrics-address {text!r} is not HOST:PORT", hint="e.g. 127.0.0.1:9464")
+    if not (is_loopback(host) or insecure):
+        raise UsageError(
+            f"metrics on {host} could be read from other machines",
+            hint="use 127.0.0.1 and an SSH tunnel; on a network you trust add --insecure",
         )
     return host, int(port)
 
