@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 
 
 def call(channel: grpc.Channel, pool: DescriptorPool, path: str, request: str) -> list[object]:

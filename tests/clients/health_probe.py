@@ -10,19 +10,19 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-REACH_S = 5.0
+REACH_S = 30.0
+UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def main() -> int:
     address, service = sys.argv[1], "".join(sys.argv[2:3])
     with grpc.insecure_channel(address) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=REACH_S)
             request = health_pb2.HealthCheckRequest(service=service)
             found = health_pb2_grpc.HealthStub(channel).Check(request, timeout=REACH_S)
-        except grpc.FutureTimeoutError:
-            return 2
         except grpc.RpcError as exc:
+            if exc.code() in UNREACHED:
+                return 2
             print(exc.code().name)
             return 3
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(found.status))

@@ -24,7 +24,7 @@ def tool(triton_python: Path, isolated: dict[str, str]) -> Tool:
     def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(triton_python), str(HERE / program), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=isolated, check=False
+            command, capture_output=True, text=True, timeout=240, env=isolated, check=False
         )
 
     return run
@@ -53,7 +53,7 @@ def test_everything_can_be_called_by_reflection(tool: Tool, address: str, tiny: 
     inputs = [{"text": "turn on the light"}]
     (answer,) = ask("edgetran.v1.TextService/Predict", model="home", inputs=inputs)
     assert answer["predictions"][0]["label"] in tiny.LABELS
-    (lease,) = ask("edgetran.v1.MeasurementService/AcquireLease", holder="me", ttl_s=1)
+    (lease,) = ask("edgetran.v1.MeasurementService/AcquireLease", holder="me", ttl_s=600)
     assert ask("edgetran.v1.MeasurementService/ReleaseLease", token=lease["token"]) == [{}]
     found = ask("edgetran.v1.DeploymentService/ListDeployments", history=True)
     assert {entry["model"] for entry in found[0]["deployments"]} == {"home", "spare"}

@@ -21,7 +21,7 @@ Twist = Callable[[str, Any, Any], Any]  # method, request, response -> response
 def conformance(address: str, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """The exit status, and verdict and detail of each check."""
     command = [sys.executable, "-m", "edgetran.conformance", address, "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode in (0, 1), done.stderr
     found = json.loads(done.stdout)
     return done.returncode, {one["check"]: (one["verdict"], one["detail"]) for one in found}
@@ -39,7 +39,7 @@ def test_our_daemon_passes_and_offers_everything(address: str, model: str) -> No
 
 def test_the_model_is_found_in_the_index_and_lines_are_for_people(address: str) -> None:
     command = [sys.executable, "-m", "edgetran.conformance", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[0].startswith("passed      server is live")
     assert done.stdout.splitlines()[-1].startswith(f"home at {address}: ")
@@ -48,7 +48,7 @@ def test_the_model_is_found_in_the_index_and_lines_are_for_people(address: str) 
 def test_without_a_server_or_a_model_it_says_what_to_do(address: str) -> None:
     for options in (["127.0.0.1:1"], ["127.0.0.1:1", "--model", "home"]):
         command = [sys.executable, "-m", "edgetran.conformance", *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 2
         assert "hint:" in done.stderr
         assert "Traceback" not in done.stderr
@@ -68,7 +68,7 @@ def twisted(address: str, twist: Twist) -> Iterator[str]:
                 response_deserializer=method.response.FromString,
             )
             try:
-                return twist(name, request, onward(request, timeout=20))
+                return twist(name, request, onward(request, timeout=60))
             except grpc.RpcError as exc:
                 said = twist(name, request, exc)
                 if said is not exc:

@@ -137,7 +137,7 @@ def infer_async():
             callback=lambda result, error: done.put((result, error)),
             request_id=str(number),
         )
-    found = [done.get(timeout=20) for _ in range(5)]
+    found = [done.get(timeout=60) for _ in range(5)]
     assert not any(error for _, error in found)
     for result, _ in found:
         right(result)
@@ -162,7 +162,7 @@ def stream():
         for number in range(12):
             mine.async_stream_infer("home", tensors(number + 1), request_id=str(number))
         for number in range(12):  # in the order of the requests
-            result, error = done.get(timeout=20)
+            result, error = done.get(timeout=60)
             assert error is None, error
             assert result.get_response().id == str(number)
             right(result, number + 1)
@@ -178,7 +178,7 @@ def stream_errors():
         mine.async_stream_infer("absent", tensors(), request_id="b")
         mine.async_stream_infer("home", tensors()[:1], request_id="c")
         mine.async_stream_infer("home", tensors(), request_id="d")
-        found = [done.get(timeout=20) for _ in range(4)]
+        found = [done.get(timeout=60) for _ in range(4)]
         mine.stop_stream()
     assert [error is None for _, error in found] == [True, False, False, True]
     assert "absent" in str(found[1][1])

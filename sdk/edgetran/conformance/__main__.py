@@ -25,7 +25,7 @@ from edgetran.conformance.outcome import (
 )
 from edgetran.conformance.server import Server, details, status
 
-REACH_S = 10.0
+UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 Check = Callable[[Server], None]
 
 
@@ -67,9 +67,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return _complain("no model to check", "name one that is ready with --model NAME")
     server = Server(options.address, model, options.version, options.seed)
     try:
-        grpc.channel_ready_future(server.channel).result(timeout=REACH_S)
-    except grpc.FutureTimeoutError:
-        return _complain(f"cannot reach {options.address}", "is the server running?")
+        server.call("ServerLive")
+    except grpc.RpcError as exc:
+        if status(exc) in UNREACHED:
+            return _complain(f"cannot reach {options.address}", "is the server running?")
     found = []
     for one in outcomes(server, options.disturb):
         found.append(one)
