@@ -128,7 +128,7 @@ class OpenInferenceService:
             ready = served is not None and served.ready
             if request.ready and not ready:
                 continue
-            reason = "" if ready else record.reason or REASONS.get(record.state, "")
+            reason = "" if ready else REASONS.get(record.state, record.reason)
             for name in (record.model, record.model + TEXT_SUFFIX):
                 state = "READY" if ready else "UNAVAILABLE"
                 response.models.add(name=name, version=VERSION, state=state, reason=reason)
