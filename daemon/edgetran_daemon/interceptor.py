@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 import grpc
-from edgetran_protos.errors import EdgeTranError, to_trailers
+from edgetran_protos.errors import EdgeTranError, UsageError, to_trailers
 
 from edgetran_daemon.activity import Activity
 
@@ -34,7 +35,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, handler: Any, method: str) -> Handler:
         codecs = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _forgiving(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
@@ -57,7 +58,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             with self._activity.call():
                 try:
-                    return await call(request, context)
+                    return await call(_well_formed(request), context)
                 except Exception as exc:
                     return await _abort(context, exc, method)
 
@@ -69,15 +70,17 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         # Written with context.write, not as a generator: when the client hangs
         # up, the inner generator must be closed at once, not when it is collected.
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            events: Any = call(request, context)
             with self._activity.call():
+                events: Any = None
                 try:
+                    events = call(_well_formed(request), context)
                     async for event in events:
                         await context.write(event)
                 except Exception as exc:
                     await _abort(context, exc, method)
                 finally:
-                    await events.aclose()
+                    if events is not None:
+                        await events.aclose()
 
         return wrapped
 
@@ -85,6 +88,38 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 def is_ours(method: str) -> bool:
     """Unknown methods, health and reflection answer for themselves."""
     return method.startswith(("/edgetran.v1.", "/inference."))
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """Stands for a message that cannot be read; gRPC itself would call that our failure."""
+
+    reason: str
+
+
+def _forgiving(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except Exception as exc:  # which one differs between protobuf's implementations
+            return Malformed(str(exc))
+
+    return read
+
+
+def _well_formed(request: Any) -> Any:
+    """A message, or a stream of them, as it is. Raises UsageError when one is malformed."""
+    if isinstance(request, Malformed):
+        raise UsageError(
+            f"the message cannot be read: {request.reason}",
+            hint="does the client speak this daemon's protocol?",
+        )
+    return _each_well_formed(request) if hasattr(request, "__aiter__") else request
+
+
+async def _each_well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _well_formed(request)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, method: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant, UsageError
+from edgetran_protos.plain import build
 
 CARD_SCHEMA = 1
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -31,6 +32,8 @@ MEDIA_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 MEDIA_CARD = "application/vnd.edgetran.bundle.v1+json"
 FILE_ANNOTATION = "org.cncf.model.filepath"
 CHUNK_BYTES = 1 << 20
+MAX_SEQUENCE_LENGTH = 1 << 15
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 MODEL_NAME_LENGTH = 100
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what a model serves under
 
@@ -123,12 +126,26 @@ class BundleCard:
                     f"bundle has schema {raw['schema']}, this edgetran reads up to {CARD_SCHEMA}",
                     hint="upgrade edgetran on this machine",
                 )
-            raw["variants"] = [Variant(**{**v, "work": Work(**v["work"])}) for v in raw["variants"]]
-            raw["golden"] = Golden(**raw["golden"])
-            raw["claims"] = [Claim(**c) for c in raw["claims"]]
-            return BundleCard(**raw)
-        except (ValueError, KeyError, TypeError) as exc:
+            card = build(BundleCard, raw, "card")
+            _check_golden(card)
+            return card
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise BundleError(f"the bundle's card is malformed: {exc}") from exc
+
+
+def _check_golden(card: BundleCard) -> None:
+    """Raises ValueError."""
+    if not 1 <= card.sequence_length <= MAX_SEQUENCE_LENGTH:
+        raise ValueError(f"the sequence length is {card.sequence_length}")
+    golden = card.golden
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        rows = getattr(golden, name)
+        if len(rows) != len(golden.texts):
+            raise ValueError(f"golden.{name} has {len(rows)} rows, texts {len(golden.texts)}")
+        if any(len(row) != card.sequence_length for row in rows):
+            raise ValueError(f"golden.{name} has rows of another length than the graph's")
+    if any(len(row) not in (1, 2) for row in golden.texts):
+        raise ValueError("golden.texts has rows that are neither one text nor two")
 
 
 @dataclass(frozen=True)
@@ -183,11 +200,11 @@ def parse_oci_manifest(data: bytes) -> Tuple[Blob, ...]:
                 Blob(
                     digest=entry["digest"],
                     size_bytes=int(entry["size"]),
-                    media_type=entry["mediaType"],
-                    file=entry.get("annotations", {}).get(FILE_ANNOTATION, ""),
+                    media_type=str(entry["mediaType"]),
+                    file=str(entry.get("annotations", {}).get(FILE_ANNOTATION, "")),
                 )
             )
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except MALFORMED as exc:
         raise BundleError(f"the OCI manifest is malformed: {exc}") from exc
     return tuple(found)
 
@@ -219,7 +236,7 @@ class Bundle:
         try:
             index = json.loads(reader.read("index.json"))
             digest = str(index["manifests"][0]["digest"])
-        except (OSError, ValueError, KeyError, IndexError, TypeError, tarfile.TarError) as exc:
+        except (OSError, IndexError, tarfile.TarError, *MALFORMED) as exc:
             reason = f"no {exc.filename}" if isinstance(exc, FileNotFoundError) else str(exc)
             raise BundleError(
                 f"{path} is not a bundle: {reason}",
@@ -239,7 +256,7 @@ class Bundle:
     def read(self, digest: str) -> bytes:
         try:
             data = self._reader.read(f"blobs/sha256/{check_digest_name(digest)}")
-        except (OSError, KeyError, tarfile.TarError) as exc:
+        except (OSError, ValueError, KeyError, tarfile.TarError) as exc:
             raise BundleCorrupt(
                 f"{self.path}: blob {digest} cannot be read: {exc}", hint="pack or copy it again"
             ) from exc
@@ -262,6 +279,8 @@ class _Reader:
             member = tar.extractfile(name)
             if member is None:
                 raise KeyError(name)
+            if tar.getmember(name).size > self._path.stat().st_size:  # a sparse file unfolds
+                raise tarfile.ReadError(f"{name} claims to be larger than the file it is in")
             return member.read()
 
 

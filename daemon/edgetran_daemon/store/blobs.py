@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgetran_protos.bundle import check_digest_name
-from edgetran_protos.errors import BoardBusy, BundleCorrupt, BundleMissing, DiskFull, UsageError
+from edgetran_protos.errors import (
+    BoardBusy,
+    BundleCorrupt,
+    BundleError,
+    BundleMissing,
+    DiskFull,
+    UsageError,
+)
 
 from edgetran_daemon.faults import point
 from edgetran_daemon.store.room import HINT, room
@@ -23,6 +30,7 @@ from edgetran_daemon.store.room import HINT, room
 MAX_BLOB_BYTES = 4 << 30
 RESERVE_BYTES = 64 << 20  # left free for the state file and the system's own needs
 READ_BYTES = 1 << 20
+MAX_READ_BYTES = 64 << 20
 HEXES = re.compile("[0-9a-f]{64}")
 
 
@@ -103,9 +111,16 @@ class BlobStore:
             return 0
         return size_bytes
 
-    def read(self, digest: str) -> bytes:
+    def read(self, digest: str, most_bytes: int = MAX_READ_BYTES) -> bytes:
         """For small blobs (manifest, card, tokenizer); checks the hash."""
-        data = self.path(digest).read_bytes()
+        path = self.path(digest)
+        size_bytes = path.stat().st_size
+        if size_bytes > most_bytes:
+            raise BundleError(
+                f"blob {digest} has {size_bytes} bytes, at most {most_bytes} are read at once",
+                hint="is it the digest of a bundle's manifest?",
+            )
+        data = path.read_bytes()
         self._check(digest, "sha256:" + hashlib.sha256(data).hexdigest())
         return data
 

@@ -24,8 +24,10 @@ from edgetran_protos.errors import (
 
 from edgetran_daemon.runtimes import RUNTIMES, runtime_class
 from edgetran_daemon.store.blobs import BlobStore
+from edgetran_daemon.store.self_contained import check_self_contained
 
 MAX_MANIFEST_BYTES = 256 << 10
+MAX_CARD_BYTES = 16 << 20
 LOOSE_S = 24 * 3600.0  # how long a blob that no deployment names is kept
 
 
@@ -60,7 +62,7 @@ class BundleStore:
 
     def open(self, digest: str) -> StoredBundle:
         """Raises BundleMissing naming every blob that is not here, BundleError, BundleCorrupt."""
-        entries = parse_oci_manifest(self.blobs.read(digest))
+        entries = parse_oci_manifest(self.blobs.read(digest, MAX_MANIFEST_BYTES))
         missing = [
             entry.file or entry.digest for entry in entries if not self.blobs.has(entry.digest)
         ]
@@ -69,7 +71,7 @@ class BundleStore:
                 f"bundle {digest} lacks {len(missing)} blobs: {', '.join(missing[:5])}",
                 hint="send the bundle again",
             )
-        card = BundleCard.from_json(self.blobs.read(card_digest(entries)))
+        card = BundleCard.from_json(self.blobs.read(card_digest(entries), MAX_CARD_BYTES))
         digests = tuple(dict.fromkeys([*(entry.digest for entry in entries), digest]))
         for needed in [card.tokenizer_digest, *(variant.digest for variant in card.variants)]:
             if needed not in digests:
@@ -81,7 +83,11 @@ class BundleStore:
         return sum(self.blobs.verify(digest) for digest in bundle.blobs)
 
     def graph(self, variant: Variant) -> Path:
-        return self.blobs.path(variant.digest)
+        """Raises BundleMissing, BundleError."""
+        path = self.blobs.path(variant.digest)
+        if variant.runtime == "onnxruntime":
+            check_self_contained(path)
+        return path
 
     @contextmanager
     def pinned(self, digest: str) -> Iterator[None]:

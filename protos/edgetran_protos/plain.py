@@ -1,0 +1,59 @@
+"""Values from JSON as frozen dataclasses, with every type checked.
+
+JSON from elsewhere may hold anything anywhere; what passes here has the types that its
+dataclass says, at every depth, and no NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Type, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Kind = TypeVar("Kind")
+MOST_BITS = 63  # whole numbers end up in arrays of int64
+
+
+def build(kind: Type[Kind], raw: Any, where: str) -> Kind:
+    """raw: what json.loads gave. Raises ValueError naming the place."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"{where} is no object")
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(raw) - set(fields))
+    if unknown:
+        raise ValueError(f"{where} has {unknown[0]!r}, which is unknown")
+    for name, field in fields.items():
+        defaults = (field.default, field.default_factory)
+        if name not in raw and defaults == (dataclasses.MISSING, dataclasses.MISSING):
+            raise ValueError(f"{where} lacks {name!r}")
+    return kind(**{name: _value(hints[name], raw[name], f"{where}.{name}") for name in raw})
+
+
+def _value(hint: Any, raw: Any, where: str) -> Any:
+    if hint is Any:
+        return raw
+    if dataclasses.is_dataclass(hint):
+        return build(hint, raw, where)  # type: ignore[arg-type]
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Union:  # Optional
+        return None if raw is None else _value(inner[0], raw, where)
+    if origin is list and isinstance(raw, list):
+        return [_value(inner[0], part, where) for part in raw]
+    if origin is not None and issubclass(origin, Mapping) and isinstance(raw, dict):
+        return {name: _value(inner[1], part, f"{where}.{name}") for name, part in raw.items()}
+    if not _fits(hint, raw):
+        named = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"{where} is {str(raw)[:40]!r}, not {named}")
+    return raw
+
+
+def _fits(hint: Any, raw: Any) -> bool:
+    if isinstance(raw, bool) or hint is bool:
+        return hint is bool and isinstance(raw, bool)
+    if isinstance(raw, int):
+        return hint in (int, float) and raw.bit_length() <= MOST_BITS
+    if isinstance(raw, float):
+        return hint is float and math.isfinite(raw)
+    return hint is str and isinstance(raw, str)
