@@ -172,6 +172,14 @@ class TestDivergence:
             level.update(30.0 if step == 500 else 0.1)
             assert not level.diverged
 
+    @given(st.floats(0.0, 0.2))
+    def test_an_easy_first_batch_says_nothing(self, easy: float) -> None:
+        """A child that goes on from its trial's weights begins anywhere below its level."""
+        level = LossLevel()
+        for loss in itertools.chain([easy], itertools.repeat(0.3, 500)):
+            level.update(loss)
+        assert not level.diverged
+
     def test_back_at_chance_for_good_is(self) -> None:
         level = LossLevel()
         for _ in range(300):
@@ -179,7 +187,7 @@ class TestDivergence:
         assert not level.diverged
         steps = 0
         level = LossLevel()
-        for loss in [0.7] + [0.2] * 200:
+        for loss in [0.7] * 20 + [0.2] * 200:
             level.update(loss)
         while not level.diverged:
             level.update(0.7)
