@@ -44,7 +44,7 @@ from edgetran_host.cli.options import json_option, threads_option
     help="Tokens a sentence; default: covers 99 % of the rows.",
 )
 @click.option(
-    "--train-rows", type=click.IntRange(64), default=None, help="Use the first rows only."
+    "--train-rows", type=click.IntRange(64), default=None, help="Use so many training rows only."
 )
 @click.option("--random-seed", type=int, default=0, show_default=True)
 @threads_option

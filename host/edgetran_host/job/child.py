@@ -75,8 +75,8 @@ class Nursery:
         checkpoint: Path,
         stage: str,
     ) -> None:
-        """Trains the child in place on the first `rows` training rows."""
-        train = self._work.split.train[:rows]
+        """Trains the child in place on the first `rows` rows that the teacher speaks of."""
+        train = self._work.split.taught[:rows]
 
         def renamed(event: Progress) -> None:
             self._work.on_progress(dataclasses.replace(event, stage=stage))

@@ -96,7 +96,7 @@ def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: De
             child,
             targets(work, nursery.teacher, tokenizer_json),
             work.effort.final_recipe,
-            len(work.split.train),
+            len(work.split.taught),
             folder / "checkpoint",
             "final training",
         )

@@ -37,7 +37,7 @@ def run_job(
     # Before anything is made: the request must be possible.
     if config.model:
         check_model_name(config.model)
-    rows = config.train_rows or effort(config.effort).train_rows
+    rows = config.train_rows or effort(config.effort).distillation_rows
     task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
     count = threads or free_cores()
     with (

@@ -27,6 +27,7 @@ def describe_data(work: Workbench) -> dict[str, Any]:
         "metric": work.task.metric,
         "rows": {
             "train": len(work.split.train),
+            "further": len(work.split.further),
             "valid": len(work.split.valid),
             "dev": len(work.split.dev),
         },
@@ -83,13 +84,13 @@ def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
 
 
 def targets(work: Workbench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
-    """What the teacher says about every training row; computed once."""
+    """What the teacher says about every row a design may learn from; computed once."""
     file = work.run.folder("seed") / "targets.safetensors"
     if file.exists():
         return Targets.load(file)
     found = teacher_targets(
         teacher,
-        work.encode(work.split.train, tokenizer_json),
+        work.encode(work.split.taught, tokenizer_json),
         threads=work.threads,
         on_progress=work.on_progress,
     )

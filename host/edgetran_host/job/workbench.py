@@ -28,8 +28,14 @@ class Split:
     """Rows by use. Designs are chosen on `valid`; `dev` is only ever reported."""
 
     train: tuple[Row, ...]
+    further: tuple[Row, ...]  # the seed never trains on them, so what it says there is no echo
     valid: tuple[Row, ...]
     dev: tuple[Row, ...]
+
+    @property
+    def taught(self) -> tuple[Row, ...]:
+        """What the chosen design learns from."""
+        return self.train + self.further
 
 
 @dataclass
@@ -58,8 +64,14 @@ class Workbench:
     def split(self) -> Split:
         rows = list(self.task.train)
         random.Random(self.config.random_seed).shuffle(rows)
-        held = min(MAX_VALIDATION_ROWS, max(1, round(len(rows) * VALIDATION_SHARE)))
-        return Split(train=tuple(rows[held:]), valid=tuple(rows[:held]), dev=self.task.dev)
+        own = min(len(rows), self.config.train_rows or self.effort.train_rows or len(rows))
+        held = min(MAX_VALIDATION_ROWS, max(1, round(own * VALIDATION_SHARE)))
+        return Split(
+            train=tuple(rows[held:own]),
+            further=tuple(rows[own:]),
+            valid=tuple(rows[:held]),
+            dev=self.task.dev,
+        )
 
     def rows_digest(self) -> str:
         """Changes when any row of the task does."""

@@ -34,7 +34,8 @@ class Recipe:
 class Effort:
     """What one job may spend."""
 
-    train_rows: int | None  # first rows of the task; None: all
+    train_rows: int | None  # of the task, for the seed and for choosing; None: all
+    distillation_rows: int | None  # for the chosen design: those, and more that are new to the seed
     seed_recipe: Recipe
     trial_recipe: Recipe
     trial_rows: int  # rows a trial learns from
@@ -45,6 +46,7 @@ class Effort:
 EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(
         train_rows=8_000,
+        distillation_rows=16_000,
         seed_recipe=Recipe(epochs=2, batch_size=16, learning_rate=1e-4),
         trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
         trial_rows=3_000,
@@ -53,6 +55,7 @@ EFFORTS: Mapping[str, Effort] = {
     ),
     "standard": Effort(
         train_rows=60_000,
+        distillation_rows=None,
         seed_recipe=Recipe(epochs=2, batch_size=32, learning_rate=6e-5),
         trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
         trial_rows=10_000,
@@ -61,6 +64,7 @@ EFFORTS: Mapping[str, Effort] = {
     ),
     "thorough": Effort(
         train_rows=None,
+        distillation_rows=None,
         seed_recipe=Recipe(epochs=3, batch_size=32, learning_rate=5e-5),
         trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
         trial_rows=20_000,
