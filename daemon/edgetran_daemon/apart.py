@@ -20,11 +20,8 @@ async def apart(
     made: asyncio.Queue[Optional[Event]] = asyncio.Queue()  # None: no more
 
     async def work() -> None:
-        try:
-            async for event in events:
-                made.put_nowait(event)
-        finally:
-            await events.aclose()
+        async for event in events:
+            made.put_nowait(event)
 
     working = asyncio.ensure_future(work())
     working.add_done_callback(lambda _: made.put_nowait(None))

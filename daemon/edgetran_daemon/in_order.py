@@ -29,10 +29,7 @@ async def in_order(
     reading = asyncio.ensure_future(read())
     try:
         while (answering := await begun.get()) is not None:
-            try:
-                yield await answering
-            finally:
-                answering.cancel()
+            yield await answering
             room.release()
         await reading  # the stream may have broken off
     finally:

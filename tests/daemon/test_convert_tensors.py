@@ -164,6 +164,7 @@ def _shared_memory() -> Any:
         (_typed("INT64", "int64_contents", [1, 2], [3]), "2 elements.*needs 3"),
         (_typed("INT64", "int64_contents", [], [0, 1 << 62, 1 << 62]), "x"),
         (spoilt(datatype="INT32"), "48 bytes.*needs 24"),
+        (_shape(-2), r"has shape \[-2, 3\]$"),
     ],
 )
 def test_refusals_say_what_is_wrong(request_: Any, said: str) -> None:
@@ -235,3 +236,25 @@ def test_a_free_dimension_is_minus_one() -> None:
     convert_models.tensor_metadata(response.inputs, [TensorSpec("x", "int64", (None, 8))])
     (entry,) = response.inputs
     assert (entry.name, entry.datatype, list(entry.shape)) == ("x", "INT64", [-1, 8])
+
+
+anything = st.builds(
+    _typed,
+    st.sampled_from([*convert_tensors.TYPED_FIELDS, "FP16", "", "TEXT"]),
+    st.just("int64_contents"),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 3), max_size=3),
+)
+
+
+@given(anything, st.none() | st.lists(st.binary(max_size=16), max_size=2))
+def test_whatever_comes_is_read_or_refused(request_: Any, raw: list[bytes] | None) -> None:
+    """Nothing else: another exception would be the daemon's own fault."""
+    if raw is not None:
+        request_.inputs[0].ClearField("contents")
+        request_.raw_input_contents.extend(raw)
+    try:
+        (found,) = convert_tensors.infer_inputs(request_).values()
+    except InputError:
+        return
+    assert list(found.shape) == list(request_.inputs[0].shape)
