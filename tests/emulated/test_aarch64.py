@@ -133,7 +133,7 @@ def serving(board: EmulatedBoard, *options: str) -> Iterator[tuple[subprocess.Po
         address = f"127.0.0.1:{free.getsockname()[1]}"
     program = (f"{ENVIRONMENT}/bin/edgetran-daemon", "--listen", address, "--threads", "1")
     process = subprocess.Popen(
-        board.command(*program, "--json", *options),
+        board.command(*program, "--json", "--log-level", "info", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -141,6 +141,10 @@ def serving(board: EmulatedBoard, *options: str) -> Iterator[tuple[subprocess.Po
     try:
         _await(process, address)
         yield process, address
+    except BaseException:
+        process.kill()
+        print(*process.communicate())  # what the daemon said, for whoever reads the failure
+        raise
     finally:
         process.kill()
         process.wait()
