@@ -52,10 +52,13 @@ def test_one_bundle_serves_under_every_runtime(board: edgetran.Board, tmp_path: 
     task = Task("abc", "classification", ("a", "b", "c"), False, "accuracy", (), ())
     texts = [Row(" ".join(words[at : at + 3 + at % 9]), None, "a") for at in range(0, 36, 6)]
     rows = encode(tokenizer_json, texts, tiny_models.LENGTH, task)
+    training_rows = tiny_models.make_rows(24, seed=1)
     exported: list[Exported] = []
     for runtime in RUNTIMES:
         precisions = [precision for name, precision in CELLS if name == runtime]
-        exported += export_variants(model, rows, precisions, tmp_path, runtime)
+        exported += export_variants(
+            model, rows, precisions, tmp_path, runtime, calibration=training_rows
+        )
     bundle = pack(
         tmp_path / "all.tar",
         name="all",

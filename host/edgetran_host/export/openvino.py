@@ -36,8 +36,13 @@ MAX_CALIBRATION_ROWS = 300  # NNCF's own default
 PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}  # as on a board
 
 
-def export_openvino(source: Path, precision: str, calibration: Encoded, target: Path) -> None:
-    """Writes `source`, an ONNX graph, in `precision` to `target`. Raises ExportError."""
+def export_openvino(
+    source: Path, precision: str, target: Path, calibration: Encoded | None = None
+) -> None:
+    """Writes `source`, an ONNX graph, in `precision` to `target`; int8 needs training rows.
+
+    Raises ExportError.
+    """
     openvino = _openvino()
 
     try:
@@ -87,7 +92,7 @@ def openvino_session(
     return run
 
 
-def _quantised(model: Any, precision: str, calibration: Encoded) -> Any:
+def _quantised(model: Any, precision: str, calibration: Encoded | None) -> Any:
     _needs("nncf")
     import nncf
 
@@ -95,6 +100,8 @@ def _quantised(model: Any, precision: str, calibration: Encoded) -> Any:
     with _silent():
         if precision == "int8-weights":
             return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+        if not calibration:
+            raise ExportError("int8 scales activations on rows of the training set; none came")
         rows = [
             {name: getattr(calibration, name)[at : at + 1] for name in INPUTS}
             for at in range(min(len(calibration), MAX_CALIBRATION_ROWS))

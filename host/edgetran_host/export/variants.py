@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from edgetran_protos.bundle import Variant, Work, digest_of
-from edgetran_protos.errors import ExportError
+from edgetran_protos.errors import ExportError, UsageError
 from numpy.typing import NDArray
 
 from edgetran_host.export.compatibility import cell
@@ -40,20 +40,28 @@ def export_variants(
     precisions: Sequence[str],
     folder: Path,
     runtime: str = "onnxruntime",
+    *,
+    calibration: Encoded | None = None,
 ) -> list[Exported]:
     """One graph a precision, `folder`/model-<precision> and the runtime's suffix.
 
-    check: real rows; OpenVINO's int8 is scaled on them too. Raises ExportError when a
+    check: real rows that the model was not trained on; calibration: training rows, for
+    the precisions that scale activations ahead of time. Raises ExportError when a
     graph's logits leave the model's; no graph has its name before it passed.
     """
     for precision in precisions:
-        cell(runtime, precision)
+        if cell(runtime, precision).calibrated and not calibration:
+            raise UsageError(
+                f"{runtime} {precision} scales activations on rows of the training set",
+                hint="give some as `calibration`; those to check with tell nothing then",
+            )
     wanted = predict(model, check)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
         source = Path(scratch) / "source.onnx"
         export_graph(model, source)
         return [
-            _exported(source, runtime, precision, check, wanted, folder) for precision in precisions
+            _exported(source, runtime, precision, check, wanted, calibration, folder)
+            for precision in precisions
         ]
 
 
@@ -63,12 +71,13 @@ def _exported(
     precision: str,
     check: Encoded,
     wanted: NDArray[np.float32],
+    calibration: Encoded | None,
     folder: Path,
 ) -> Exported:
     chosen = cell(runtime, precision)
     path = folder / f"model-{precision}{chosen.suffix}"
     made = source.with_name(path.name)
-    work = _write(source, runtime, precision, check, made)
+    work = _write(source, runtime, precision, calibration, made)
     logits = run_graph(runtime, made, check)
     error = _checked(logits, wanted, precision, chosen.tolerance)
     data = made.read_bytes()
@@ -85,10 +94,12 @@ def _exported(
     return Exported(variant, path, logits)
 
 
-def _write(source: Path, runtime: str, precision: str, check: Encoded, made: Path) -> Work:
+def _write(
+    source: Path, runtime: str, precision: str, calibration: Encoded | None, made: Path
+) -> Work:
     """Makes the graph `made` from the ONNX graph `source`; what one inference of it costs."""
     if runtime == "openvino":
-        export_openvino(source, precision, check, made)
+        export_openvino(source, precision, made, calibration)
         return count_openvino_work(made, count_work(source))
     if precision == "int8":
         quantise_dynamic(source, made)

@@ -15,13 +15,14 @@ import pytest
 import torch
 from edgetran_daemon.runtimes import RUNTIMES as DAEMON_RUNTIMES
 from edgetran_daemon.runtimes import runtime_class
-from edgetran_host.export import count_work, export_variants
+from edgetran_host.export import count_work, export_variants, run_graph
 from edgetran_host.export.compatibility import CELLS, RUNTIMES, cell, document
 from edgetran_host.export.graph import export_graph
 from edgetran_host.export.openvino import export_openvino
 from edgetran_host.export.openvino_work import count_openvino_work
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.space.architecture import HEAD_KINDS
+from edgetran_host.tasks import Encoded
 from edgetran_host.training.prediction import predict
 from edgetran_protos.errors import ExportError, UsageError
 
@@ -33,6 +34,7 @@ tiny_models = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny_models)
 
 ROWS = tiny_models.make_rows()
+TRAINING_ROWS = tiny_models.make_rows(24, seed=1)
 TENSORS = {n: getattr(ROWS, n) for n in ("input_ids", "attention_mask", "token_type_ids")}
 ERROR = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.3, "int8-weights": 0.05}  # logits of order one
 
@@ -45,7 +47,9 @@ def check_every_cell(model: TextModel, runtime: str, folder: Path) -> None:
     """The board's runtime gives the model's logits, many rows at once and one by one."""
     wanted = predict(model, ROWS)
     assert 0.3 < np.abs(wanted).max() < 5
-    for exported in export_variants(model, ROWS, precisions_of(runtime), folder, runtime):
+    for exported in export_variants(
+        model, ROWS, precisions_of(runtime), folder, runtime, calibration=TRAINING_ROWS
+    ):
         allowed = ERROR[exported.variant.precision]
         assert exported.path.stat().st_size == exported.variant.size_bytes
         assert exported.variant.max_abs_error <= allowed
@@ -110,6 +114,26 @@ def test_a_weight_that_fp16_cannot_hold_is_an_error_that_leaves_nothing(tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_activations_are_scaled_on_the_rows_for_it_and_not_on_those_to_check_with(
+    tmp_path: Path,
+) -> None:
+    model = tiny_models.make_model(tiny_models.one_kind("sa_sdp"), "absolute")
+    other_rows = tiny_models.make_rows(6, seed=2)
+
+    def logits(check: Encoded, calibration: Encoded | None) -> np.ndarray:
+        (found,) = export_variants(
+            model, check, ["int8"], tmp_path, "openvino", calibration=calibration
+        )
+        return run_graph("openvino", found.path, ROWS)
+
+    wanted = logits(ROWS, TRAINING_ROWS)
+    np.testing.assert_array_equal(logits(other_rows, TRAINING_ROWS), wanted)
+    assert (logits(ROWS, other_rows) != wanted).any()
+    for nothing in (None, TRAINING_ROWS[:0]):
+        with pytest.raises(UsageError, match="training set"):
+            logits(ROWS, nothing)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "source.onnx"
@@ -121,7 +145,7 @@ def test_the_work_of_an_openvino_graph(source: Path, tmp_path: Path) -> None:
     onnx, found = count_work(source), {}
     for precision in precisions_of("openvino"):
         path = tmp_path / precision
-        export_openvino(source, precision, ROWS, path)
+        export_openvino(source, precision, path, TRAINING_ROWS)
         work = found[precision] = count_openvino_work(path, onnx)
         assert work.matmul_flops + work.int8_ops == onnx.matmul_flops
     assert found["fp32"].int8_ops == found["fp16"].int8_ops == found["int8-weights"].int8_ops == 0
@@ -159,7 +183,7 @@ from edgetran_host.tasks import Encoded
 source, made = map(Path, sys.argv[1:])
 rows = np.ones((2, 16), np.int64)
 if source.suffix == ".onnx":
-    export_openvino(source, "int8", Encoded(rows, rows, rows * 0, rows[:, 0]), made)
+    export_openvino(source, "int8", made, Encoded(rows, rows, rows * 0, rows[:, 0]))
 else:
     runtime_class("openvino")(str(source), 1)
 print(sys.modules["openvino_telemetry"])

@@ -46,9 +46,9 @@ def make_model(layers: tuple[Layer, ...], positions: str, pooling: str = "cls") 
     return model.eval()
 
 
-def make_rows(count: int = 6) -> Encoded:
+def make_rows(count: int = 6, seed: int = 0) -> Encoded:
     """Padded rows of different lengths, some with a second text."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     mask = (np.arange(LENGTH) < rng.integers(3, LENGTH + 1, size=(count, 1))).astype(np.int64)
     types = (np.arange(LENGTH) >= rng.integers(2, LENGTH + 1, size=(count, 1))) * mask
     ids = rng.integers(1, VOCABULARY, size=(count, LENGTH)) * mask
