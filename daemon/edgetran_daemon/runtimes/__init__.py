@@ -11,6 +11,7 @@ from edgetran_daemon.runtimes.base import Runtime, RuntimeFailure
 RUNTIMES: Mapping[str, str] = {  # name -> module:attribute
     "onnxruntime": "edgetran_daemon.runtimes.onnx:OnnxRuntime",
     "openvino": "edgetran_daemon.runtimes.openvino:OpenVinoRuntime",
+    "litert": "edgetran_daemon.runtimes.litert:LiteRtRuntime",
 }
 
 
