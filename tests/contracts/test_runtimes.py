@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
@@ -33,7 +34,23 @@ def write_openvino(tiny: ModuleType, path: Path) -> None:
         archive.add(xml.with_suffix(".bin"), "model.bin")
 
 
-FORMS = {"onnxruntime": write_onnx, "openvino": write_openvino}  # runtime -> how a graph is written
+def write_litert(tiny: ModuleType, path: Path) -> None:
+    """Written with the schema of the graph's format; the converter is in nobody's way."""
+    pytest.importorskip("ai_edge_litert")
+    place = Path(__file__).parents[1] / "daemon" / "tiny_litert.py"
+    spec = importlib.util.spec_from_file_location("tiny_litert", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path.write_bytes(module.graph(tiny))
+
+
+FORMS = {  # runtime -> how a graph is written
+    "onnxruntime": write_onnx,
+    "openvino": write_openvino,
+    "litert": write_litert,
+}
 
 
 class RuntimeContract:

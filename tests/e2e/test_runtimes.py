@@ -1,4 +1,4 @@
-"""One trained model on a real daemon under every runtime and precision of the table."""
+"""One model on a real daemon under every runtime and precision of the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import edgetran
 import numpy as np
 import pytest
-from edgetran_host.export import Exported, export_variants
+from edgetran_host.export import export_variants
 from edgetran_host.export.compatibility import CELLS, RUNTIMES
 from edgetran_host.packing import pack
 from edgetran_host.tasks import Row, Task, encode
@@ -43,7 +43,11 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[edgetran.
         os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
 
 
-def test_one_bundle_serves_under_every_runtime(board: edgetran.Board, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_bundle_serves_under_every_precision(
+    board: edgetran.Board, tmp_path: Path, runtime: str
+) -> None:
+    tiny_models.skip_without_exporter(runtime)
     model = tiny_models.make_model(tiny_models.MIXED, "relative")
     words = [f"w{index}" for index in range(1, tiny_models.VOCABULARY)]
     tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, **numbered(words)}, "w1"))
@@ -53,12 +57,10 @@ def test_one_bundle_serves_under_every_runtime(board: edgetran.Board, tmp_path: 
     texts = [Row(" ".join(words[at : at + 3 + at % 9]), None, "a") for at in range(0, 36, 6)]
     rows = encode(tokenizer_json, texts, tiny_models.LENGTH, task)
     training_rows = tiny_models.make_rows(24, seed=1)
-    exported: list[Exported] = []
-    for runtime in RUNTIMES:
-        precisions = [precision for name, precision in CELLS if name == runtime]
-        exported += export_variants(
-            model, rows, precisions, tmp_path, runtime, calibration=training_rows
-        )
+    precisions = [precision for name, precision in CELLS if name == runtime]
+    exported = export_variants(
+        model, rows, precisions, tmp_path, runtime, calibration=training_rows
+    )
     bundle = pack(
         tmp_path / "all.tar",
         name="all",
@@ -81,3 +83,6 @@ def test_one_bundle_serves_under_every_runtime(board: edgetran.Board, tmp_path: 
         assert (deployed.state, deployed.variant) == ("serving", item.variant.name)
         logits = board.infer("all", {name: getattr(rows, name) for name in names})["logits"]
         np.testing.assert_allclose(logits, wanted, atol=ERROR[item.variant.precision])
+    records = board.measure([(bundle.digest, item.variant.name) for item in exported])
+    assert [record.variant for record in records] == [item.variant.name for item in exported]
+    assert all(record.runtime.startswith(runtime) for record in records)

@@ -4,13 +4,9 @@ Its converter freezes the batch at one row, so a larger batch is run row by row;
 outside the batch is free. Where there is no LiteRT, its predecessor TensorFlow Lite serves.
 """
 
-from __future__ import annotations
-
 import importlib
-import importlib.metadata
 import importlib.util
-from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -20,20 +16,19 @@ from edgetran_daemon.runtimes.base import (
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    installed_version,
 )
 
-LIBRARIES = {  # package -> distribution, the better one first
-    "ai_edge_litert": "ai-edge-litert",
-    "tflite_runtime": "tflite-runtime",
-}
-BEYOND_THE_TABLE = ("out of bounds", "out of range")  # what its look-ups say of an index
+LITERT = "ai_edge_litert"
+DISTRIBUTIONS = {LITERT: "ai-edge-litert", "tflite_runtime": "tflite-runtime"}  # best first
+OUT_OF_TABLE = ("out of bounds", "out of range")  # what its look-ups say of an index
 
 
 class LiteRtRuntime(Runtime):
     name = "litert"
 
     def __init__(self, path: str, threads: int) -> None:
-        library = importlib.import_module(f"{_library()}.interpreter")
+        library = importlib.import_module(_package() + ".interpreter")
         try:
             self._interpreter = library.Interpreter(model_path=path, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -42,24 +37,21 @@ class LiteRtRuntime(Runtime):
             inputs, outputs = runner.get_input_details(), runner.get_output_details()
         except Exception as exc:  # its errors share no base class
             raise RuntimeFailure(f"litert cannot load the graph: {exc}") from exc
-        self._by_rows = all(_has_one_row(d) for d in (*inputs.values(), *outputs.values()))
-        self._inputs = tuple(self._spec(name, inputs[name]) for name in inputs)
-        self._outputs = tuple(self._spec(name, outputs[name]) for name in outputs)
+        self._by_rows = all(_one_row(detail) for detail in (*inputs.values(), *outputs.values()))
+        self._inputs = tuple(self._spec(name, detail) for name, detail in inputs.items())
+        self._outputs = tuple(self._spec(name, detail) for name, detail in outputs.items())
         self._input_places = {name: detail["index"] for name, detail in inputs.items()}
         self._output_places = {name: detail["index"] for name, detail in outputs.items()}
 
     @staticmethod
     def unavailable() -> str:
-        return "" if _library() else "neither ai-edge-litert nor tflite-runtime is installed"
+        return "" if _package() else "neither ai-edge-litert nor tflite-runtime is installed"
 
     @staticmethod
     def version() -> str:
-        package = _library()
-        try:
-            found = importlib.metadata.version(LIBRARIES.get(package, ""))
-        except (importlib.metadata.PackageNotFoundError, ValueError):
-            return ""  # a build of the board's maker may come without metadata
-        return found if package == next(iter(LIBRARIES)) else f"{LIBRARIES[package]} {found}"
+        package = _package()
+        found = installed_version(DISTRIBUTIONS[package], package)
+        return found if package == LITERT else f"{DISTRIBUTIONS[package]} {found}".strip()
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
@@ -70,7 +62,7 @@ class LiteRtRuntime(Runtime):
         return self._outputs
 
     def _spec(self, name: str, detail: Mapping[str, Any]) -> TensorSpec:
-        shape: list[Optional[int]] = [int(size) for size in detail["shape"]]
+        shape: List[Optional[int]] = [int(size) for size in detail["shape"]]
         if self._by_rows:
             shape[0] = None
         return TensorSpec(name, np.dtype(detail["dtype"]).name, tuple(shape))
@@ -78,10 +70,9 @@ class LiteRtRuntime(Runtime):
     def _run(self, tensors: Tensors) -> Tensors:
         if not self._by_rows:
             return self._run_once(tensors)
-        count = len(next(iter(tensors.values())))
         rows = [
             self._run_once({name: tensor[at : at + 1] for name, tensor in tensors.items()})
-            for at in range(count)
+            for at in range(len(next(iter(tensors.values()))))
         ]
         return {name: np.concatenate([row[name] for row in rows]) for name in self._output_places}
 
@@ -90,20 +81,19 @@ class LiteRtRuntime(Runtime):
             self._interpreter.set_tensor(place, tensors[name])
         try:
             self._interpreter.invoke()
-        except RuntimeError as exc:
-            if any(words in str(exc) for words in BEYOND_THE_TABLE):
+        except (RuntimeError, ValueError) as exc:
+            if any(words in str(exc) for words in OUT_OF_TABLE):
                 raise InputRefused(f"litert refuses the inputs: {exc}") from exc
             raise
         return {
-            name: self._interpreter.get_tensor(place)
-            for name, place in self._output_places.items()
+            name: self._interpreter.get_tensor(place) for name, place in self._output_places.items()
         }
 
 
-def _library() -> str:
-    """The package to use; empty when there is none."""
-    return next((name for name in LIBRARIES if importlib.util.find_spec(name)), "")
+def _package() -> str:
+    """The library's import name; empty when there is none."""
+    return next((name for name in DISTRIBUTIONS if importlib.util.find_spec(name)), "")
 
 
-def _has_one_row(detail: Mapping[str, Any]) -> bool:
+def _one_row(detail: Mapping[str, Any]) -> bool:
     return len(detail["shape"]) > 0 and int(detail["shape"][0]) == 1

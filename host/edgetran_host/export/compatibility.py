@@ -1,7 +1,7 @@
 """Which runtime takes a model in which precision: one table for exporter, tests and documents.
 
 Every cell takes all head kinds, both kinds of positions and mixed widths; the sequence
-length is fixed and the batch is free.
+length is fixed and the batch is free, on the board that is: LiteRT runs a batch row by row.
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ CELLS: Mapping[tuple[str, str], Cell] = {
     ("onnxruntime", "int8"): Cell(".onnx", LOOSE, "activations scaled at every inference"),
     ("openvino", "fp32"): Cell(".openvino.tar", 1e-4, "as exported"),
     ("openvino", "fp16"): Cell(".openvino.tar", 2e-2, "weights stored in fp16, computed in fp32"),
-    ("openvino", "int8"): Cell(".openvino.tar", LOOSE, "activations scaled once, on training rows", calibrated=True),
+    ("openvino", "int8"): Cell(
+        ".openvino.tar", LOOSE, "activations scaled once, on training rows", calibrated=True
+    ),
     ("openvino", "int8-weights"): Cell(".openvino.tar", LOOSE, "weights only"),
+    ("litert", "fp32"): Cell(".tflite", 1e-4, "one row a run; a board runs a batch row by row"),
+    ("litert", "int8"): Cell(
+        ".tflite", LOOSE, "one row a run; activations scaled at every inference"
+    ),
 }
 MISSING: Mapping[str, str] = {
     "onnxruntime fp16": "not made",
@@ -38,7 +44,9 @@ MISSING: Mapping[str, str] = {
     "faster than scaled at every inference, at twice the error",
     "torch": "not made: PyTorch unpickles and evaluates parts of a saved program, and a board "
     "executes nothing that it was sent",
-    "litert": "not made",
+    "litert int8 with activations scaled once": "measured on encoders of three shapes with 128 "
+    "tokens: 3.0 to 4.1 times the time of activations scaled at every inference",
+    "litert with a free batch or length": "its converter takes neither",
 }
 RUNTIMES = tuple(dict.fromkeys(runtime for runtime, _ in CELLS))
 

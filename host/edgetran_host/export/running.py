@@ -12,6 +12,7 @@ from edgetran_protos.errors import ExportError
 from numpy.typing import NDArray
 
 from edgetran_host.export.graph import INPUTS, OUTPUT
+from edgetran_host.export.litert import litert_session
 from edgetran_host.export.openvino import openvino_session
 from edgetran_host.tasks import Encoded
 
@@ -86,4 +87,5 @@ def _onnx_session(path: Path, threads: int) -> Run:
 SESSIONS: Mapping[str, Callable[[Path, int], Run]] = {
     "onnxruntime": _onnx_session,
     "openvino": openvino_session,
+    "litert": litert_session,
 }

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from edgetran_host.export.compatibility import cell
 from edgetran_host.export.graph import export_graph
+from edgetran_host.export.litert import export_litert
+from edgetran_host.export.litert_work import count_litert_work
 from edgetran_host.export.openvino import export_openvino
 from edgetran_host.export.openvino_work import count_openvino_work
 from edgetran_host.export.quantisation import quantise_dynamic
@@ -60,12 +62,13 @@ def export_variants(
         source = Path(scratch) / "source.onnx"
         export_graph(model, source)
         return [
-            _exported(source, runtime, precision, check, wanted, calibration, folder)
+            _exported(model, source, runtime, precision, check, wanted, calibration, folder)
             for precision in precisions
         ]
 
 
 def _exported(
+    model: TextModel,
     source: Path,
     runtime: str,
     precision: str,
@@ -77,7 +80,7 @@ def _exported(
     chosen = cell(runtime, precision)
     path = folder / f"model-{precision}{chosen.suffix}"
     made = source.with_name(path.name)
-    work = _write(source, runtime, precision, calibration, made)
+    work = _write(model, source, runtime, precision, calibration, made)
     logits = run_graph(runtime, made, check)
     error = _checked(logits, wanted, precision, chosen.tolerance)
     data = made.read_bytes()
@@ -95,9 +98,17 @@ def _exported(
 
 
 def _write(
-    source: Path, runtime: str, precision: str, calibration: Encoded | None, made: Path
+    model: TextModel,
+    source: Path,
+    runtime: str,
+    precision: str,
+    calibration: Encoded | None,
+    made: Path,
 ) -> Work:
-    """Makes the graph `made` from the ONNX graph `source`; what one inference of it costs."""
+    """Makes the graph `made`, most from `source` in ONNX; what one inference of it costs."""
+    if runtime == "litert":
+        export_litert(model, precision, made)
+        return count_litert_work(made, count_work(source))
     if runtime == "openvino":
         export_openvino(source, precision, made, calibration)
         return count_openvino_work(made, count_work(source))

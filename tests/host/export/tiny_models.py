@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from edgetran_host.export.litert import converter_python
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.space.architecture import HEAD_KINDS, Architecture, Layer
 from edgetran_host.tasks import Encoded
+from edgetran_protos.errors import ExportError
 
 VOCABULARY, LENGTH, OUTPUTS = 50, 16, 3
 WEIGHT_STD = 0.2  # BERT's 0.02 would leave logits near zero and every error small
@@ -53,3 +56,13 @@ def make_rows(count: int = 6, seed: int = 0) -> Encoded:
     types = (np.arange(LENGTH) >= rng.integers(2, LENGTH + 1, size=(count, 1))) * mask
     ids = rng.integers(1, VOCABULARY, size=(count, LENGTH)) * mask
     return Encoded(ids, mask, types.astype(np.int64), np.zeros(count, np.int64))
+
+
+def skip_without_exporter(runtime: str) -> None:
+    """Skips with what to install where this machine cannot export for `runtime`."""
+    if runtime != "litert":
+        return
+    try:
+        converter_python()
+    except ExportError as exc:
+        pytest.skip(f"{exc}: {exc.hint}")
