@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from edgetran_protos.bundle import check_digest_name, check_model_name
+from edgetran_devices import UnitModel
+from edgetran_protos.bundle import Variant, check_digest_name, check_model_name
 from edgetran_protos.errors import (
     BoardBusy,
     BoardError,
@@ -27,6 +28,7 @@ from edgetran_protos.errors import (
 )
 
 from edgetran_daemon.canary import Contender, canary
+from edgetran_daemon.choosing import choose
 from edgetran_daemon.conduct import Conduct
 from edgetran_daemon.faults import point
 from edgetran_daemon.ledger import FAILED, SERVING, Ledger, Names, Record, Slot, Trial
@@ -36,7 +38,7 @@ from edgetran_daemon.restoration import Restoration
 from edgetran_daemon.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.serving import ServedModel
 from edgetran_daemon.statistics import Statistics
-from edgetran_daemon.store.bundles import BundleStore
+from edgetran_daemon.store.bundles import BundleStore, StoredBundle
 from edgetran_daemon.watch import Verdict, watched
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,10 @@ class Deployments:
         threads: int,
         clock: Callable[[], float] = time.time,
         rules: Rules = DEFAULT_RULES,
+        unit: Optional[UnitModel] = None,  # of an emulated board
     ) -> None:
         self._store = store
+        self._unit = unit
         self._ledger = ledger
         self._threads = threads
         self._clock = clock
@@ -151,9 +155,12 @@ class Deployments:
             bundle = self._store.open(digest)
             self._check_order(model, bundle.card.sequence, allow_older)
             size_bytes = await asyncio.to_thread(self._store.verify, bundle)
-            chosen = bundle.variant(variant)
-            slot = Slot(digest, chosen.name, self._clock(), chosen.size_bytes, bundle.card.task)
-            yield DeployEvent("stage", f"{chosen.name}, {size_bytes} bytes verified")
+            chosen, why = await self._chosen(bundle, variant)
+            slot = Slot(
+                digest, chosen.name, self._clock(), chosen.size_bytes, bundle.card.task, why
+            )
+            detail = f"{chosen.name}, {size_bytes} bytes verified"
+            yield DeployEvent("stage", f"{detail}; {why}" if why else detail)
             staged = ServedModel(self._store, bundle, chosen, self._threads)
             loaded = await staged.start()
             point("stage-loaded")
@@ -184,6 +191,13 @@ class Deployments:
         else:
             detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
             yield DeployEvent("commit", detail, record)
+
+    async def _chosen(self, bundle: StoredBundle, variant: str) -> tuple[Variant, str]:
+        """The named variant, or the board's choice with the figures it was made by."""
+        if variant:
+            return bundle.variant(variant), ""
+        choice = await choose(self._store, bundle, self._threads, self._unit)
+        return choice.variant, str(choice)
 
     def _check_count(self, model: str) -> None:
         known = self._ledger.models()

@@ -37,6 +37,7 @@ class Slot:
     since_unix_s: float
     artefact_bytes: int
     task: str
+    chosen: str = ""  # the figures that the board chose the variant by; empty: it was told
 
     def at(self, since_unix_s: float) -> Slot:
         return replace(self, since_unix_s=since_unix_s)
@@ -79,7 +80,9 @@ class Record:
 
     @staticmethod
     def of(model: str, slot: Slot, state: str, reason: str = "") -> Record:
-        return Record(model=model, state=state, reason=reason, **asdict(slot))
+        """Without another reason, the figures that the variant was chosen by."""
+        known = {name: value for name, value in asdict(slot).items() if name != "chosen"}
+        return Record(model=model, state=state, reason=reason or slot.chosen, **known)
 
     @staticmethod
     def failed(model: str, digest: str, variant: str, reason: str, now_unix_s: float) -> Record:

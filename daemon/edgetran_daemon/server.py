@@ -96,6 +96,7 @@ class Daemon:
             Ledger(settings.state / "deployments.json"),
             threads,
             rules=replace(settings.rules, place=board.place),
+            unit=board.model,
         )
         leases = Leases(settings.state / "lease-token")
         measurements = Measurements(store, self._deployments, board, device.sensor, leases)

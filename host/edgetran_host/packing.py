@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgetran_protos.bundle import (
@@ -43,11 +43,17 @@ def pack(
     encoded: Encoded,
     claims: Sequence[Claim],
     licence: str,
+    accuracy_costs: Mapping[str, float] | None = None,
+    max_accuracy_cost: float | None = None,
 ) -> Bundle:
     """Writes a bundle to `path` (a .tar, or a folder), atomically.
 
     rows, encoded: golden rows as text and as tokens; same rows, same order.
+    accuracy_costs: what each variant lost on dev; with max_accuracy_cost a board serves
+    the fastest of those that lost no more.
     """
+    costs = accuracy_costs or {}
+    tolerances = {item.variant.name: TOLERANCE[item.variant.precision] for item in exported}
     golden = Golden(
         texts=[[row.text] if row.text_pair is None else [row.text, row.text_pair] for row in rows],
         input_ids=encoded.input_ids.tolist(),
@@ -60,7 +66,8 @@ def pack(
             ).tolist()
             for item in exported
         },
-        tolerance=max(TOLERANCE[item.variant.precision] for item in exported),
+        tolerance=min(tolerances.values()),
+        tolerances=tolerances,
     )
     length = int(encoded.input_ids.shape[1])
     card = BundleCard(
@@ -71,10 +78,14 @@ def pack(
         tokenizer_digest=digest_of(tokenizer_json),
         architecture=architecture.to_dict(),
         architecture_id=architecture_id(architecture, sequence_length=length),
-        variants=[item.variant for item in exported],
+        variants=[
+            dataclasses.replace(item.variant, accuracy_cost=costs.get(item.variant.name))
+            for item in exported
+        ],
         golden=golden,
         claims=list(claims),
         licence=licence,
+        max_accuracy_cost=max_accuracy_cost,
     )
     files = {item.path.name: (MEDIA_WEIGHTS, item.path.read_bytes()) for item in exported}
     files[TOKENIZER_FILE] = (MEDIA_WEIGHT_CONFIG, tokenizer_json)

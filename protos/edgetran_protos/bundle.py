@@ -23,7 +23,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant, UsageError
 from edgetran_protos.plain import build
 
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2  # 1: one tolerance for all variants, no accuracy costs
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MEDIA_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 MEDIA_CONFIG = "application/vnd.cncf.model.config.v1+json"
@@ -61,6 +61,7 @@ class Variant:
     size_bytes: int
     work: Work
     max_abs_error: float  # against the trained model, on the golden rows
+    accuracy_cost: Optional[float] = None  # lost against the trained model; None: not scored
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,12 @@ class Golden:
     attention_mask: List[List[int]]
     token_type_ids: List[List[int]]
     logits: Mapping[str, List[List[float]]]  # variant name -> (rows, outputs)
-    tolerance: float  # largest absolute difference the probe accepts
+    tolerance: float  # largest absolute difference the probe accepts, where none is below
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # variant name -> the same
+
+    def accepted(self, variant: str) -> float:
+        """The largest absolute difference that the probe accepts of a variant."""
+        return self.tolerances.get(variant, self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ class BundleCard:
     claims: List[Claim] = field(default_factory=list)
     licence: str = ""
     sequence: int = 0  # grows from release to release; 0: no order among them
+    max_accuracy_cost: Optional[float] = None  # of a variant that a board may choose by itself
     schema: int = CARD_SCHEMA
 
     def variant(self, name: str) -> Variant:

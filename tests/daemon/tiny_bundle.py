@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,21 @@ def make(
     name: str = "tiny",
     p99_s: float = 0.0,
     sequence: int = 0,
+    others: Sequence[tuple[Variant, bytes]] = (),
+    max_accuracy_cost: float | None = None,
+    accuracy_cost: float | None = None,
+    tolerances: Mapping[str, float] | None = None,
 ) -> Bundle:
-    """wrong_by: added to the golden logits, so that the probe must fail. p99_s: promised."""
+    """wrong_by: added to the golden logits, so that the probe must fail. p99_s: promised.
+
+    others: further variants, with their graphs, that compute the same.
+    """
     tokens, data, tokenizer = encode(TEXTS), graph(seed), tokenizer_json()
     work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
+    own = Variant(
+        VARIANT, "onnxruntime", "fp32", digest_of(data), len(data), work, 1e-6, accuracy_cost
+    )
+    logits = (reference(tokens, seed) + wrong_by).tolist()
     card = BundleCard(
         name=name,
         task="classification",
@@ -112,19 +124,22 @@ def make(
         tokenizer_digest=digest_of(tokenizer),
         architecture={},
         architecture_id=f"tiny-{seed}",
-        variants=[Variant(VARIANT, "onnxruntime", "fp32", digest_of(data), len(data), work, 1e-6)],
+        variants=[own, *(variant for variant, _ in others)],
         golden=Golden(
             texts=TEXTS,
             **{key: value.tolist() for key, value in tokens.items()},
-            logits={VARIANT: (reference(tokens, seed) + wrong_by).tolist()},
+            logits=dict.fromkeys((VARIANT, *(v.name for v, _ in others)), logits),
             tolerance=1e-4,
+            tolerances=tolerances or {},
         ),
         licence="Apache-2.0",
         claims=[Claim("latency_p99_s", p99_s, None, None, True, PLACE, VARIANT)] if p99_s else [],
         sequence=sequence,
+        max_accuracy_cost=max_accuracy_cost,
     )
     files = {
         "model.onnx": (MEDIA_WEIGHTS, data),
         "tokenizer.json": (MEDIA_WEIGHT_CONFIG, tokenizer),
+        **{variant.name: (MEDIA_WEIGHTS, graph) for variant, graph in others},
     }
     return write_bundle(path, card, files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from edgetran_protos.bundle import (
     MEDIA_WEIGHT_CONFIG,
     MEDIA_WEIGHTS,
     Bundle,
+    BundleCard,
     Claim,
 )
 from edgetran_protos.errors import BundleCorrupt, BundleError
@@ -171,6 +173,31 @@ class TestCard:
         on_disk = [path.stat().st_size for path in (packed / "blobs").rglob("*") if path.is_file()]
         assert bundle.size_bytes == sum(on_disk)
 
+    def test_what_each_variant_cost_and_how_much_a_board_may_lose(
+        self, made: Made, packed: Path, tmp_path: Path
+    ) -> None:
+        before = Bundle.open(packed).card
+        assert [v.accuracy_cost for v in before.variants] == [None, None]
+        assert before.max_accuracy_cost is None
+        costs = {"onnxruntime-int8": 0.004}
+        card = made.pack(tmp_path / "films", accuracy_costs=costs, max_accuracy_cost=0.01).card
+        assert {v.name: v.accuracy_cost for v in card.variants} == {
+            "onnxruntime-fp32": None,
+            "onnxruntime-int8": 0.004,
+        }
+        assert card.max_accuracy_cost == 0.01
+
+    def test_a_card_of_before_is_read(self, packed: Path) -> None:
+        """Schema 1 had one tolerance for all, and no costs."""
+        raw = json.loads(Bundle.open(packed).card.to_json())
+        raw["schema"] = 1
+        del raw["golden"]["tolerances"], raw["max_accuracy_cost"]
+        for variant in raw["variants"]:
+            del variant["accuracy_cost"]
+        card = BundleCard.from_json(json.dumps(raw).encode())
+        assert card.golden.accepted("onnxruntime-fp32") == raw["golden"]["tolerance"]
+        assert card.max_accuracy_cost is None
+
     def test_single_texts_and_regression(self, made: Made, tmp_path: Path) -> None:
         rows = (Row("a film", None, 1.5),)
         task = Task("stars", "regression", (), False, "pearson_spearman", rows, rows)
@@ -209,7 +236,8 @@ class TestGolden:
         wanted = np.array(golden.logits[variant.name])
         np.testing.assert_allclose(found, wanted, atol=1e-5)
         assert np.ptp(wanted) > 0.1
-        assert 0 < golden.tolerance < np.abs(wanted).max()
+        assert 0 < golden.accepted(variant.name) < np.abs(wanted).max()
+        assert golden.accepted("onnxruntime-fp32") < golden.accepted("onnxruntime-int8")
         assert [p.label for p in codec.decode(found)] == [
             card.labels[at] for at in wanted.argmax(1)
         ]
