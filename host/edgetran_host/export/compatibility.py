@@ -42,8 +42,8 @@ MISSING: Mapping[str, str] = {
     "onnxruntime fp16": "not made",
     "onnxruntime int8 with activations scaled once": "measured on encoders of four layers: no "
     "faster than scaled at every inference, at twice the error",
-    "torch": "not made: PyTorch unpickles and evaluates parts of a saved program, and a board "
-    "executes nothing that it was sent",
+    "torch on a board": "PyTorch unpickles and evaluates parts of a saved program when it loads "
+    "one, and a board executes nothing that it was sent",
     "litert int8 with activations scaled once": "measured on encoders of three shapes with 128 "
     "tokens: 3.0 to 4.1 times the time of activations scaled at every inference",
     "litert with a free batch or length": "its converter takes neither",
@@ -68,7 +68,7 @@ def document() -> str:
         "",
         "Every pair below takes all seven head kinds, absolute and relative positions, layers of",
         "different widths and feed-forward stacks of any depth. The sequence length is fixed in",
-        "the graph; the batch is free. The exporter compares each graph with the model on real",
+        "the graph; a board takes any batch, with LiteRT row by row. The exporter compares each graph with the model on real",
         "rows and writes none that leaves it by more than the tolerance, a share of the largest",
         "logit (or of one, if that is more).",
         "",
@@ -79,6 +79,15 @@ def document() -> str:
         "What there is not:",
         "",
         *(f"- {what}: {why}." for what, why in MISSING.items()),
+        "",
+        "Exports for LiteRT are made by litert-torch, whose packages conflict with others of the",
+        "host (xdsl needs an older typing-extensions) and take 2.1 GB. It runs by an interpreter",
+        "of its own: `python3 -m venv DIR && DIR/bin/pip install litert-torch==0.10.0",
+        "torch==2.13.0`, then set `EDGETRAN_LITERT_PYTHON=DIR/bin/python`. Boards need",
+        "ai-edge-litert alone.",
+        "",
+        "`edgetran_host.export.export_program` writes a model as a `torch.export` program for tools",
+        "that start from one.",
         "",
         "This page is made from `host/edgetran_host/export/compatibility.py`.",
     ]

@@ -100,12 +100,14 @@ def test_the_work_of_a_converted_graph(tmp_path: Path) -> None:
         item.variant.work
         for item in export_variants(model, ROWS, ["fp32", "int8"], tmp_path, "litert")
     )
-    assert exact.matmul_flops == pytest.approx(onnx.matmul_flops, rel=0.02)
+    # the converter repeats a product or two that ONNX shares between heads
+    assert exact.matmul_flops == pytest.approx(onnx.matmul_flops, rel=0.1)
     assert exact.int8_ops == 0
-    assert rough.matmul_flops + rough.int8_ops == exact.matmul_flops
+    assert rough.matmul_flops + rough.int8_ops == pytest.approx(exact.matmul_flops)
     assert rough.int8_ops > 0.5 * exact.matmul_flops
-    assert exact.embedding_bytes == pytest.approx(onnx.embedding_bytes, rel=0.3)
+    assert exact.embedding_bytes == onnx.embedding_bytes
     assert rough.weight_bytes < 0.6 * exact.weight_bytes
+    assert rough.embedding_bytes == exact.embedding_bytes / 4
 
 
 @pytest.mark.parametrize("rows", [None, 1])
