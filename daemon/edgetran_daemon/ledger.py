@@ -80,9 +80,11 @@ class Record:
 
     @staticmethod
     def of(model: str, slot: Slot, state: str, reason: str = "") -> Record:
-        """Without another reason, the figures that the variant was chosen by."""
+        """What serves, or may again, also tells the figures that its variant was chosen by."""
         known = {name: value for name, value in asdict(slot).items() if name != "chosen"}
-        return Record(model=model, state=state, reason=reason or slot.chosen, **known)
+        chosen = slot.chosen if state in (SERVING, PREVIOUS) else ""
+        told = "; ".join(part for part in (reason, chosen) if part)
+        return Record(model=model, state=state, reason=told, **known)
 
     @staticmethod
     def failed(model: str, digest: str, variant: str, reason: str, now_unix_s: float) -> Record:

@@ -121,7 +121,7 @@ def test_a_graph_that_cannot_run_is_left_out(make: Make, tmp_path: Path) -> None
     bundle = make((variant(SLOW, b"none", 0.0), b"none"))
     found = chosen(stored(tmp_path / "state", bundle), bundle)
     assert found.variant.name == FAST
-    assert "cannot load" in found.left_out[SLOW]
+    assert "is no ONNX" in found.left_out[SLOW]
     assert workers() == []
 
 
@@ -212,7 +212,8 @@ def test_the_choice_is_kept_shown_and_not_made_again(
         _ = [event async for event in again.deploy("home", bundle.digest, SLOW)]
         (told,) = again.list(history=False)
         await again.close()
-        assert (told.variant, told.reason) == (SLOW, ""), "told, not chosen"
+        assert told.variant == SLOW
+        assert "fastest" not in told.reason, "told, not chosen"
         return record.reason
 
-    assert run(work()).startswith("fastest of 2 measured")
+    assert "fastest of 2 measured with 1 threads: " + FAST in run(work())
