@@ -50,9 +50,13 @@ class Choice:
 
 
 async def choose(
-    store: BundleStore, bundle: StoredBundle, threads: int, unit: Optional[UnitModel]
+    store: BundleStore, bundle: StoredBundle, name: str, threads: int, unit: Optional[UnitModel]
 ) -> Choice:
-    """unit: the emulated board's; its model decides then. Raises UnknownVariant."""
+    """name: the variant that a client wants; empty: none. unit: the emulated board's, whose
+    model decides then. Raises UnknownVariant.
+    """
+    if name:
+        return Choice(bundle.variant(name), {}, {}, unit is not None, threads)
     candidates, left_out = _candidates(bundle, unit)
     if len(candidates) < 2:
         chosen = candidates[0] if candidates else bundle.variant("")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from edgetran_devices import UnitModel
-from edgetran_protos.bundle import Variant, check_digest_name, check_model_name
+from edgetran_protos.bundle import check_digest_name, check_model_name
 from edgetran_protos.errors import (
     BoardBusy,
     BoardError,
@@ -38,7 +38,7 @@ from edgetran_daemon.restoration import Restoration
 from edgetran_daemon.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.serving import ServedModel
 from edgetran_daemon.statistics import Statistics
-from edgetran_daemon.store.bundles import BundleStore, StoredBundle
+from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.watch import Verdict, watched
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,8 @@ class Deployments:
             bundle = self._store.open(digest)
             self._check_order(model, bundle.card.sequence, allow_older)
             size_bytes = await asyncio.to_thread(self._store.verify, bundle)
-            chosen, why = await self._chosen(bundle, variant)
+            choice = await choose(self._store, bundle, variant, self._threads, self._unit)
+            chosen, why = choice.variant, str(choice)
             slot = Slot(
                 digest, chosen.name, self._clock(), chosen.size_bytes, bundle.card.task, why
             )
@@ -191,13 +192,6 @@ class Deployments:
         else:
             detail = f"serving; {freed} bytes of old bundles freed" if freed else "serving"
             yield DeployEvent("commit", detail, record)
-
-    async def _chosen(self, bundle: StoredBundle, variant: str) -> tuple[Variant, str]:
-        """The named variant, or the board's choice with the figures it was made by."""
-        if variant:
-            return bundle.variant(variant), ""
-        choice = await choose(self._store, bundle, self._threads, self._unit)
-        return choice.variant, str(choice)
 
     def _check_count(self, model: str) -> None:
         known = self._ledger.models()

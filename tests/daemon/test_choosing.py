@@ -57,7 +57,7 @@ def stored(state: Path, bundle: Bundle) -> BundleStore:
 
 
 def chosen(store: BundleStore, bundle: Bundle, unit: UnitModel | None = None) -> Choice:
-    return asyncio.run(choose(store, store.open(bundle.digest), 1, unit))
+    return asyncio.run(choose(store, store.open(bundle.digest), "", 1, unit))
 
 
 Make = Callable[..., Bundle]
@@ -199,10 +199,10 @@ def test_the_choice_is_kept_shown_and_not_made_again(
         (record,) = first.list(history=False)
         await first.close()
 
-        async def never(*_: object) -> Choice:
+        async def never(*_: object) -> None:
             raise AssertionError("measured again")
 
-        monkeypatch.setattr("edgetran_daemon.deployments.choose", never)
+        monkeypatch.setattr("edgetran_daemon.choosing._measured", never)
         again = Deployments(store, Ledger(state / "deployments.json"), threads=1)
         await again.restore()
         (restored,) = again.list(history=False)
