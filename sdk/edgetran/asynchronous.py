@@ -1,11 +1,13 @@
-"""A board for asyncio programs: the verbs that answer requests, without threads."""
+"""A board for asyncio programs: the same verbs; only a bundle is sent from a thread."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Optional, Union
 
+from edgetran_protos.bundle import Bundle
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2, measurement_pb2
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
@@ -14,8 +16,10 @@ from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
 from edgetran import convert
-from edgetran.channel import inference, open_async_channel, translated
+from edgetran.board import Subject, deploy_progress
+from edgetran.channel import inference, open_async_channel, open_channel, translated
 from edgetran.convert import Tensor, Text
+from edgetran.errors import BoardError
 from edgetran.lease import AsyncLease, this_program
 from edgetran.progress import OnProgress, Progress, ignore
 from edgetran.results import (
@@ -26,6 +30,7 @@ from edgetran.results import (
     Prediction,
     TelemetrySample,
 )
+from edgetran.upload import Upload
 
 ASK_S = 30.0
 INFER_S = 120.0
@@ -101,19 +106,21 @@ class AsyncBoard:
 
     async def measure(
         self,
-        subjects: Sequence[tuple[str, Optional[str]]],
+        subjects: Sequence[Subject],
         *,
         on_progress: OnProgress = ignore,
         **asked: Union[int, float],
     ) -> list[Measurement]:
-        """One record a subject: the digest of a bundle on the board, and a variant or None.
+        """One record a subject, in order; bundles are sent first.
 
         asked: as for `Board.measure`. Cancelling it stops the work on the board.
         """
         request = measurement_pb2.MeasureRequest(
             subjects=[
-                measurement_pb2.Subject(bundle_digest=digest, variant=variant or "")
-                for digest, variant in subjects
+                measurement_pb2.Subject(
+                    bundle_digest=await self._sent(bundle, on_progress), variant=variant or ""
+                )
+                for bundle, variant in subjects
             ],
             lease_token=self._lease.token if self._lease else 0,
             **asked,  # type: ignore[arg-type]
@@ -131,6 +138,68 @@ class AsyncBoard:
         finally:
             call.cancel()
         return records
+
+    async def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:
+        """Sends what the board lacks, from a thread, in which `on_progress` is called too."""
+
+        def send() -> None:
+            with translated(self.address), open_channel(self.address) as channel:
+                Upload(channel, self.address, bundle, on_progress).run()
+
+        await asyncio.to_thread(send)
+
+    async def _sent(self, bundle: Union[Bundle, str], on_progress: OnProgress) -> str:
+        """Its digest."""
+        if isinstance(bundle, str):
+            return bundle
+        await self.upload(bundle, on_progress)
+        return bundle.digest
+
+    async def deploy(
+        self,
+        bundle: Bundle,
+        *,
+        model: Optional[str] = None,
+        variant: Optional[str] = None,
+        follow: bool = False,
+        allow_older: bool = False,
+        on_progress: OnProgress = ignore,
+    ) -> Deployment:
+        """As `Board.deploy`; a cancelled one leaves the old model serving."""
+        await self.upload(bundle, on_progress)
+        request = deployment_pb2.DeployRequest(
+            model=model or bundle.card.name,
+            bundle_digest=bundle.digest,
+            variant=variant or "",
+            follow=follow,
+            allow_older=allow_older,
+        )
+        deployed = None
+        call = self._deployment.Deploy(request, timeout=DEPLOY_S)
+        try:
+            with translated(self.address):
+                async for event in call:
+                    last = event.HasField("deployment") and not (follow and event.step == "watch")
+                    on_progress(deploy_progress(event.step, event.detail, last))
+                    if event.HasField("deployment"):
+                        deployed = convert.deployment(event.deployment)
+        finally:
+            call.cancel()
+        if deployed is None:
+            raise BoardError("the deployment ended without a result", hint="see `deployments()`")
+        return deployed
+
+    async def rollback(self, model: str, reason: str = "") -> Deployment:
+        """Back to the bundle that served before under this name."""
+        request = deployment_pb2.RollbackRequest(model=model, reason=reason)
+        with translated(self.address):
+            return convert.deployment(await self._deployment.Rollback(request, timeout=DEPLOY_S))
+
+    async def remove(self, model: str) -> int:
+        """Stops serving a model and frees its blobs; returns the bytes freed."""
+        request = deployment_pb2.RemoveRequest(model=model)
+        with translated(self.address):
+            return (await self._deployment.Remove(request, timeout=ASK_S)).freed_bytes
 
     async def load(self, model: str) -> None:
         """Serves a deployed model that was unloaded."""

@@ -188,7 +188,7 @@ class Board:
         with closing(stream(events, self.address)) as found:
             for event in found:
                 last = event.HasField("deployment") and not (follow and event.step == "watch")
-                on_progress(_deploy_progress(event.step, event.detail, last))
+                on_progress(deploy_progress(event.step, event.detail, last))
                 if event.HasField("deployment"):
                     deployed = convert.deployment(event.deployment)
         if deployed is None:
@@ -242,7 +242,7 @@ class Board:
         return measurement_pb2.Subject(bundle_digest=bundle, variant=variant or "")
 
 
-def _deploy_progress(step: str, detail: str, last: bool) -> Progress:
+def deploy_progress(step: str, detail: str, last: bool) -> Progress:
     """One stage; a step we do not know counts as the last."""
     known = step in DEPLOY_STEPS and not last
     done = DEPLOY_STEPS.index(step) + 1 if known else len(DEPLOY_STEPS)

@@ -284,6 +284,25 @@ def test_asyncio(served: Board) -> None:
     assert hint
 
 
+def test_asyncio_has_the_verbs_that_change_a_board(home: Path, bundle: Bundle) -> None:
+    async def work(address: str) -> None:
+        async with edgetran.connect_async(address) as board:
+            events: list[Progress] = []
+            deployed = await board.deploy(bundle, model="first", on_progress=events.append)
+            assert (deployed.model, deployed.bundle_digest) == ("first", bundle.digest)
+            assert {event.stage for event in events} == {"upload", "deploy"}
+            assert events[-1].done == events[-1].total
+            (record,) = await board.measure([(bundle, VARIANT)], runs=3, blocks=1)
+            assert record.bundle_digest == bundle.digest
+            with pytest.raises(edgetran.UsageError):
+                await board.rollback("first")
+            await board.remove("first")
+            assert "first" not in [entry.model for entry in await board.deployments()]
+
+    with edgetran.connect("nano", threads=1) as board:
+        asyncio.run(work(board.address))
+
+
 def test_a_killed_daemon_is_replaced_and_still_serves(home: Path, bundle: Bundle) -> None:
     with edgetran.connect("rpi4", threads=1) as board:
         board.deploy(bundle)
