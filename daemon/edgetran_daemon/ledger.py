@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from edgetran_protos.bundle import canonical_json
+from edgetran_protos.bundle import MALFORMED, canonical_json
 from edgetran_protos.errors import BoardError
+from edgetran_protos.plain import build
 
 from edgetran_daemon.faults import point
 from edgetran_daemon.store.blobs import sync_folder
@@ -225,10 +226,10 @@ class Ledger:
                     hint="upgrade edgetran-daemon, or choose another --state",
                 )
             self._names = {model: _names(entry) for model, entry in raw["models"].items()}
-            self._history = [Record(**record) for record in raw["history"]]
+            self._history = [build(Record, record, "history") for record in raw["history"]]
             self._floors = {model: int(n) for model, n in raw.get("floors", {}).items()}
             self._starts = int(raw.get("starts", 0))
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except MALFORMED as exc:
             reason = f"it lacks {exc}" if isinstance(exc, KeyError) else exc
             raise BoardError(
                 f"{self._path} cannot be read: {reason}", hint="move it away and deploy again"
@@ -236,10 +237,10 @@ class Ledger:
 
 
 def _names(raw: Mapping[str, Any]) -> Names:
-    previous = Slot(**raw["previous"]) if raw["previous"] else None
-    trial = Trial(**raw["trial"]) if raw.get("trial") else None
+    previous = build(Slot, raw["previous"], "previous") if raw["previous"] else None
+    trial = build(Trial, raw["trial"], "trial") if raw.get("trial") else None
     loaded, late = bool(raw.get("loaded", True)), bool(raw.get("late", False))
-    return Names(Slot(**raw["current"]), previous, loaded, trial, late)
+    return Names(build(Slot, raw["current"], "current"), previous, loaded, trial, late)
 
 
 def _same(left: Slot, right: Slot) -> bool:

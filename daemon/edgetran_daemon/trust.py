@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
 
-from edgetran_protos.bundle import canonical_json
+from edgetran_protos.bundle import MALFORMED, canonical_json
 from edgetran_protos.errors import BoardError, UsageError
 from edgetran_protos.pairing import ROLES
+from edgetran_protos.plain import build
 
 from edgetran_daemon.ledger import partial_of, write_atomically
 
@@ -70,8 +71,8 @@ class Trust:
     def _read(self) -> Mapping[str, Client]:
         try:
             raw = json.loads(self._path.read_bytes())["clients"]
-            found = {str(key): Client(**value) for key, value in raw.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            found = {str(key): build(Client, value, "client") for key, value in raw.items()}
+        except MALFORMED as exc:
             raise BoardError(
                 f"{self._path} cannot be read: {exc}", hint="remove it and pair the clients again"
             ) from exc
