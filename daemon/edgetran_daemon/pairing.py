@@ -26,7 +26,7 @@ from edgetran_protos.generated.edgetran.v1.pairing_pb2_grpc import (
 
 from edgetran_daemon.activity import Activity
 from edgetran_daemon.certificates import NAMES, Certificates, key_pem, new_key, pem, signed
-from edgetran_daemon.configuration import default_state
+from edgetran_daemon.configuration import default_state, resolve
 from edgetran_daemon.interceptor import ErrorInterceptor
 from edgetran_daemon.settings import join, parse_listen
 from edgetran_daemon.trust import Client, Trust
@@ -73,7 +73,8 @@ class PairingService(PairingServiceServicer):
 def pair(arguments: Sequence[str]) -> int:
     """0 paired (or listed, or revoked), 1 nobody came. Raises EdgeTranError, OSError."""
     options = parser().parse_args(arguments)
-    folder = (options.state or default_state()) / FOLDER
+    state = options.state or resolve({}, os.environ)["state"] or default_state()
+    folder = state / FOLDER
     os.umask(0o077)  # keys are nobody else's
     if options.list:
         for client in Trust(folder).clients().values():
