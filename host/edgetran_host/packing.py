@@ -92,11 +92,25 @@ def pack(
     return write_bundle(path, card, files)
 
 
-def with_claims(bundle: Bundle, claims: Sequence[Claim], path: Path) -> Bundle:
-    """The same model with these promises on its card, written to `path`."""
+def with_claims(
+    bundle: Bundle,
+    claims: Sequence[Claim],
+    path: Path,
+    accuracy_costs: Mapping[str, float] | None = None,
+) -> Bundle:
+    """The same model with these promises on its card, written to `path`.
+
+    accuracy_costs: what variants lost on dev against the trained model.
+    """
     files = {
         blob.file: (blob.media_type, bundle.read(blob.digest))
         for blob in bundle.blobs
         if blob.media_type in (MEDIA_WEIGHTS, MEDIA_WEIGHT_CONFIG)
     }
-    return write_bundle(path, dataclasses.replace(bundle.card, claims=list(claims)), files)
+    costs = accuracy_costs or {}
+    variants = [
+        dataclasses.replace(v, accuracy_cost=costs.get(v.name, v.accuracy_cost))
+        for v in bundle.card.variants
+    ]
+    card = dataclasses.replace(bundle.card, claims=list(claims), variants=variants)
+    return write_bundle(path, card, files)

@@ -42,8 +42,8 @@ MISSING: Mapping[str, str] = {
     "onnxruntime fp16": "not made",
     "onnxruntime int8 with activations scaled once": "measured on encoders of four layers: no "
     "faster than scaled at every inference, at twice the error",
-    "torch on a board": "PyTorch unpickles and evaluates parts of a saved program when it loads "
-    "one, and a board executes nothing that it was sent",
+    "torch on a board": "to load a program PyTorch 2.13 calls `torch.load(weights_only=False)` and "
+    "`pickle.loads` on parts of it, and a board executes nothing that it was sent",
     "litert int8 with activations scaled once": "measured on encoders of three shapes with 128 "
     "tokens: 3.0 to 4.1 times the time of activations scaled at every inference",
     "litert with a free batch or length": "its converter takes neither",

@@ -173,7 +173,10 @@ def _check_limits(chosen: Baseline, record: dict[str, Any], budget: Budget) -> N
 
 def _deploy(work: Workbench, chosen: Baseline, promised: list[Claim]) -> None:
     """Puts the winner on the board, with what it promises on its card."""
-    bundle = with_claims(chosen.bundle, promised, work.run.path / "bundle.tar")
+    lost = chosen.found["trained_scores"]["value"] - chosen.found["scores"]["value"]
+    bundle = with_claims(
+        chosen.bundle, promised, work.run.path / "bundle.tar", {chosen.variant: lost}
+    )
     deployed = {entry.model: entry.bundle_digest for entry in work.board.deployments()}
     if deployed.get(work.served_name) != bundle.digest:
         work.board.deploy(

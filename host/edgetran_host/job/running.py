@@ -9,6 +9,7 @@ from typing import Any
 import edgetran
 import psutil
 from edgetran.progress import OnProgress, ignore
+from edgetran.results import BoardInfo
 from edgetran_protos.bundle import check_model_name
 from edgetran_protos.errors import UsageError
 
@@ -16,6 +17,7 @@ from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 
 RUNS = Path("runs")
+RUNTIME = "onnxruntime"  # that the search exports for
 LOAD_SAMPLE_S = 0.3  # long enough to see a busy neighbour, short enough not to be noticed
 
 
@@ -44,12 +46,23 @@ def run_job(
         edgetran.connect(config.target, threads=count) as board,
         edgetran.connect("local", threads=count) as reference,
     ):
+        check_runtime(board.describe())
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
             work = Workbench(config, task, seed, run, board, reference, count, on_progress)
             result = deploy_job(work)
             write_report(run, result)
     return result
+
+
+def check_runtime(board: BoardInfo) -> None:
+    """Every design is a graph of one runtime: a board without it could measure none."""
+    missing = {r.name: r.unavailable for r in board.runtimes}.get(RUNTIME, "it is not known there")
+    if missing:
+        raise UsageError(
+            f"{board.board} cannot run the designs of the search: {missing}",
+            hint=f"pip install 'edgetran-daemon[{RUNTIME}]' on the board",
+        )
 
 
 def run_name(config: JobConfig) -> str:
