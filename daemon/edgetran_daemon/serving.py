@@ -8,23 +8,24 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
 from edgetran_protos.bundle import BundleCard, Variant
-from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
+from edgetran_protos.errors import BoardBusy, InputError, ModelDown, ModelError, RuntimeFault
 
 from edgetran_daemon.conduct import Conduct
 from edgetran_daemon.runtimes.base import Tensor
+from edgetran_daemon.serving_rules import ServingRule
 from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.store.bundles import BundleStore, StoredBundle
 from edgetran_daemon.text import MAX_ROWS, Prediction, Text, TextCodec
+from edgetran_daemon.worker_ends import WorkerState, how_it_ended, out_of_memory_kills
 from edgetran_daemon.worker_process import Loaded, Ran, WorkerProcess
 
 log = logging.getLogger(__name__)
 
-QUEUE_LIMIT = 64  # requests waiting or running, a model
 FIRST_PAUSE_S = 0.1  # before a dead worker is started again; doubles each time
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a worker that lived so long starts over with the first pause
@@ -32,6 +33,7 @@ RESTART_WAIT_S = 5.0  # how long a request waits for a restart
 LOGITS = "logits"
 RECENT_TEXTS = 16  # kept in memory, for a new model to try
 RECENT_CHARACTERS = 2000
+SHORT_CHARACTERS = 2000  # tokenized at once: faster than a thread takes over
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ class ServedModel:
     """Answers until `close`; a worker that dies is replaced in the background."""
 
     def __init__(
-        self, store: BundleStore, bundle: StoredBundle, variant: Variant, threads: int
+        self,
+        store: BundleStore,
+        bundle: StoredBundle,
+        variant: Variant,
+        threads: int,
+        rule: Optional[ServingRule] = None,
     ) -> None:
         self.bundle = bundle
         self.variant = variant
@@ -53,10 +60,11 @@ class ServedModel:
         self.statistics = Statistics()
         self.conduct = Conduct()
         self.recent: deque[Text] = deque(maxlen=RECENT_TEXTS)
+        self.state = WorkerState(ready=False)
         self._threads = threads
+        self._rule = rule or ServingRule()
         self._graph = store.graph(variant)
         self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
-        self.restarts = 0  # of a worker that died
         self._worker: Optional[WorkerProcess] = None
         self._loaded: Optional[Loaded] = None
         self._ready = asyncio.Event()
@@ -71,7 +79,11 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        return self._ready.is_set()
+        return self.state.ready
+
+    @property
+    def restarts(self) -> int:
+        return self.state.restarts
 
     @property
     def loaded(self) -> Loaded:
@@ -95,7 +107,7 @@ class ServedModel:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
-        self._ready.clear()
+        self._down(None)
         if self._worker is not None:
             await self._worker.finish()
 
@@ -103,15 +115,20 @@ class ServedModel:
         return self._codec.encode(texts)
 
     async def predict(self, texts: Sequence[Text]) -> Answer:
-        """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
+        """Raises BoardBusy when the queue is full, InputError, ModelDown, RuntimeFault."""
         with self._admitted():
             started = time.perf_counter()
-            tensors = await asyncio.to_thread(self._codec.encode, texts)
+            tensors = await self._tokenized(texts)
             tokenize_s = time.perf_counter() - started
             ran = await self._run(self.own_inputs(tensors))
         predictions = self._codec.decode(ran.outputs[LOGITS])
         self.recent.extend(t for t in texts[:1] if sum(map(len, t)) <= RECENT_CHARACTERS)
         return Answer(predictions, tokenize_s, ran.run_s)
+
+    async def _tokenized(self, texts: Sequence[Text]) -> dict[str, Tensor]:
+        if sum(len(part) for text in texts for part in text) <= SHORT_CHARACTERS:
+            return self._codec.encode(texts)
+        return await asyncio.to_thread(self._codec.encode, texts)
 
     def own_inputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those that the graph takes: an export may have dropped an unused one."""
@@ -120,7 +137,7 @@ class ServedModel:
         }
 
     async def infer(self, inputs: Mapping[str, Tensor]) -> Ran:
-        """Raises BoardBusy when the queue is full, InputError, RuntimeFault."""
+        """Raises BoardBusy when the queue is full, InputError, ModelDown, RuntimeFault."""
         if row_count(inputs) > MAX_ROWS:
             raise InputError(
                 f"{row_count(inputs)} rows in one request", hint=f"send at most {MAX_ROWS}"
@@ -159,43 +176,54 @@ class ServedModel:
         return ran
 
     async def _living_worker(self) -> WorkerProcess:
-        try:
-            await asyncio.wait_for(self._ready.wait(), RESTART_WAIT_S)
-        except asyncio.TimeoutError:
-            raise RuntimeFault(
-                "the model's process keeps dying", hint="see the daemon's log, or roll back"
-            ) from None
+        if not self._ready.is_set():
+            try:
+                await asyncio.wait_for(self._ready.wait(), RESTART_WAIT_S)
+            except asyncio.TimeoutError:
+                raise ModelDown(
+                    f"{self.card.name} does not serve now: {self.state.trouble}",
+                    hint="repeat the request later; see the daemon's log, or roll back",
+                ) from None
         if self._worker is None:
             raise RuntimeFault("the model is not loaded")
         return self._worker
 
     async def _load(self) -> Loaded:
-        worker, loaded = await WorkerProcess.start(self.variant.runtime, self._graph, self._threads)
+        worker, loaded = await WorkerProcess.start(
+            self.variant.runtime, self._graph, self._threads, self._rule.memory_bytes
+        )
         self._worker, self._loaded = worker, loaded
+        self.state = replace(self.state, ready=True, pause_s=None)
         self._ready.set()
         return loaded
 
+    def _down(self, pause_s: Optional[float], last_end: str = "") -> None:
+        self._ready.clear()
+        last_end = last_end or self.state.last_end
+        self.state = replace(self.state, ready=False, pause_s=pause_s, last_end=last_end)
+
     async def _keep_alive(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s, kills = FIRST_PAUSE_S, out_of_memory_kills()
         while True:
             worker, began = self._worker, time.monotonic()
             if worker is not None:
                 status = await worker.wait()
-                self._ready.clear()
+                ended = how_it_ended(status, out_of_memory_kills() > kills)
+                if time.monotonic() - began > STEADY_S:
+                    pause_s = FIRST_PAUSE_S
+                self._down(pause_s, ended)
                 self.conduct.die()
-                self.restarts += 1
-                log.warning(
-                    "worker %d of %s ended with status %d", worker.pid, self.card.name, status
-                )
+                log.warning("worker %d of %s ended: %s", worker.pid, self.card.name, ended)
                 await worker.stop()
-            if time.monotonic() - began > STEADY_S:
-                pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            self.state = replace(self.state, restarts=self.state.restarts + 1, pause_s=None)
+            kills = out_of_memory_kills()
             try:
                 await self._load()
-            except (RuntimeFault, OSError) as exc:  # the system may refuse a new process for now
+            except (ModelError, OSError) as exc:  # the system may refuse a new process for now
                 self._worker = None
+                self._down(pause_s, f"it cannot be loaded again: {exc}")
                 log.warning("%s cannot be loaded again: %s", self.card.name, exc)
 
 

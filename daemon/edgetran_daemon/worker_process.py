@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
 import socket
 import sys
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from edgetran_protos.errors import InputError, RuntimeFault
+from edgetran_protos.errors import EdgeTranError, InputError, ModelDown, RuntimeFault
 
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
 from edgetran_daemon.statistics import Phases
-from edgetran_daemon.worker import wire
 from edgetran_daemon.worker.wire import Header
+from edgetran_daemon.worker_connection import WorkerConnection
 
 LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
 RUN_LIMIT_S = 120.0
@@ -46,22 +46,21 @@ class Ran:
 class WorkerProcess:
     """One loaded model in its own process. A call that outlives its caller still ends."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, connection: WorkerConnection) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._connection = connection
         self._turn = asyncio.Lock()
         self.peak_memory_bytes = 0
 
     @staticmethod
-    async def start(runtime: str, graph: Path, threads: int) -> tuple[WorkerProcess, Loaded]:
-        """Raises RuntimeFault when the graph cannot be loaded; no process is left then."""
-        worker = await WorkerProcess._spawn()
+    async def start(
+        runtime: str, graph: Path, threads: int, memory_bytes: Optional[int] = None
+    ) -> tuple[WorkerProcess, Loaded]:
+        """`memory_bytes`: what its process may take; None: no limit.
+
+        Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
+        """
+        worker = await WorkerProcess._spawn(memory_bytes)
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
             reply, _ = await worker._ask(request, {}, LOAD_LIMIT_S)
@@ -71,19 +70,21 @@ class WorkerProcess:
         return worker, _loaded(reply)
 
     @staticmethod
-    async def _spawn() -> WorkerProcess:
+    async def _spawn(memory_bytes: Optional[int]) -> WorkerProcess:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edgetran_daemon.worker", str(theirs.fileno())),
+                *(sys.executable, "-m", "edgetran_daemon.worker"),
+                *(str(theirs.fileno()), str(memory_bytes or 0)),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy only carries tensors
             )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=BUFFER_BYTES)
-        return WorkerProcess(process, reader, writer)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(WorkerConnection, sock=ours)
+        return WorkerProcess(process, connection)
 
     @property
     def pid(self) -> int:
@@ -91,13 +92,13 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None and not self._reader.at_eof()
+        return self._process.returncode is None and self._connection.open
 
     async def wait(self) -> int:
         return await self._process.wait()
 
     async def run(self, inputs: Mapping[str, Tensor]) -> Ran:
-        """Raises InputError, RuntimeFault."""
+        """Raises InputError, ModelDown, RuntimeFault."""
         reply, outputs = await self._ask({"op": "run"}, inputs, RUN_LIMIT_S)
         run_s = float(reply["run_s"])
         back_s = reply["replied_s"] - run_s
@@ -118,7 +119,7 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """Hangs up; a worker that does not leave by itself is killed."""
-        self._writer.close()
+        self._connection.close()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_S)
         except asyncio.TimeoutError:
@@ -134,44 +135,53 @@ class WorkerProcess:
     ) -> tuple[Header, dict[str, Tensor]]:
         asked = time.perf_counter()
         async with self._turn:
-            queued_s = time.perf_counter() - asked
-            exchange = asyncio.ensure_future(self._exchange(header, tensors, limit_s))
-            try:
-                reply, found = await asyncio.shield(exchange)
-            except asyncio.CancelledError:
-                # The frame must be read to its end, or the next caller gets our reply.
-                await asyncio.gather(exchange, return_exceptions=True)
-                raise
-        if reply["ok"]:
-            return {**reply, "queued_s": queued_s}, found
-        raise (InputError if reply["kind"] == "input" else RuntimeFault)(reply["message"])
-
-    async def _exchange(
-        self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float
-    ) -> tuple[Header, dict[str, Tensor]]:
-        began = time.perf_counter()
-        try:
-            self._writer.writelines(wire.pack(header, tensors))
-            await self._writer.drain()
+            queued = time.perf_counter()
+            answer = self._connection.ask(header, tensors)
             sent = time.perf_counter()
-            reply, found = await asyncio.wait_for(self._receive(), limit_s)
-        except asyncio.TimeoutError:
-            self.kill()
-            raise RuntimeFault(
-                f"the model's process did not answer within {limit_s:.0f} s"
-            ) from None
-        except (ConnectionError, asyncio.IncompleteReadError) as exc:
-            raise RuntimeFault(
+            reply, found = await self._answered(answer, limit_s)
+        replied_s = time.perf_counter() - sent
+        self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
+        if reply["ok"]:
+            phases = {"queued_s": queued - asked, "sent_s": sent - queued, "replied_s": replied_s}
+            return {**reply, **phases}, found
+        raise _refusal(str(reply["kind"]), str(reply["message"]))
+
+    async def _answered(
+        self, answer: asyncio.Future[tuple[Header, dict[str, Tensor]]], limit_s: float
+    ) -> tuple[Header, dict[str, Tensor]]:
+        hung = asyncio.get_running_loop().call_later(limit_s, self._hung, limit_s)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            # The frame must be read to its end, or the next caller gets our reply.
+            while not answer.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([answer])
+            answer.exception()  # it has been heard of
+            raise
+        except ConnectionError as exc:
+            raise ModelDown(
                 "the model's process died", hint="it is started again; repeat the request"
             ) from exc
-        return {**reply, "sent_s": sent - began, "replied_s": time.perf_counter() - sent}, found
+        finally:
+            hung.cancel()
 
-    async def _receive(self) -> tuple[Header, dict[str, Tensor]]:
-        prefix = await self._reader.readexactly(wire.LENGTH.size)
-        header: Header = json.loads(await self._reader.readexactly(wire.header_length(prefix)))
-        pieces = [await self._reader.readexactly(size) for size in wire.tensor_sizes(header)]
-        self.peak_memory_bytes = int(header["peak_memory_bytes"])
-        return header, wire.unpack_tensors(header, pieces)
+    def _hung(self, limit_s: float) -> None:
+        self._connection.give_up(
+            RuntimeFault(f"the model's process did not answer within {limit_s:.0f} s")
+        )
+        self.kill()
+
+
+def _refusal(kind: str, message: str) -> EdgeTranError:
+    if kind == "input":
+        return InputError(message)
+    if kind == "memory":
+        return RuntimeFault(
+            f"the model needs more memory than it may have: {message}",
+            hint="send fewer rows at once, or allow it more with --worker-memory-mb",
+        )
+    return RuntimeFault(message)
 
 
 def _loaded(reply: Mapping[str, Any]) -> Loaded:

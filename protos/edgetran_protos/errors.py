@@ -25,6 +25,7 @@ EdgeTranError
 │   ├── ProbeFailed       a new model failed its probe; the old one serves on
 │   ├── CanaryFailed      it did worse than promised beside the old one, which serves on
 │   ├── RolledBack        it did worse than promised after the switch; the old one is back
+│   ├── ModelDown         the model's process died, or is being started again
 │   └── RuntimeFault      the runtime failed while loading or running
 └── ExportError           the exported graph does not agree with the model
 
@@ -146,6 +147,10 @@ class CanaryFailed(ModelError):
 
 class RolledBack(ModelError):
     status = grpc.StatusCode.ABORTED
+
+
+class ModelDown(ModelError):
+    status = grpc.StatusCode.UNAVAILABLE
 
 
 class RuntimeFault(ModelError):

@@ -1,5 +1,9 @@
-"""`python -m edgetran_daemon.worker FD`: serves the socket it inherited as FD."""
+"""`python -m edgetran_daemon.worker FD BYTES`: serves the socket it inherited as FD.
 
+BYTES is the most memory it may ask the system for, 0 for no limit.
+"""
+
+import resource
 import signal
 import socket
 import sys
@@ -9,6 +13,10 @@ from edgetran_daemon.worker.loop import Worker
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which drains
+    memory_bytes = int(sys.argv[2])
+    if memory_bytes:
+        # Not RLIMIT_AS: runtimes reserve far more address space than they ever use.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         try:
             Worker(connection).serve()

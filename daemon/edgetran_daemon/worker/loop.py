@@ -6,7 +6,8 @@
           max_runs, tensors         -> tensors {"samples_s": float64 (n,)}
 
 A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
-"message". Every reply carries "peak_memory_bytes".
+"message". What load and time answer carries "peak_memory_bytes" too: to look it up
+takes as long as a small model.
 """
 
 import json
@@ -53,13 +54,16 @@ class Worker:
             reply, results = self._do(header, tensors)
         except InputRefused as exc:
             return {"ok": False, "kind": "input", "message": str(exc)}, {}
+        except MemoryError as exc:
+            return {"ok": False, "kind": "memory", "message": str(exc) or "out of memory"}, {}
         except Exception as exc:  # whatever the runtime does, the supervisor must hear of it
             return {"ok": False, "kind": "fault", "message": f"{type(exc).__name__}: {exc}"}, {}
         return {"ok": True, **reply}, results
 
     def _do(self, header: Header, tensors: Mapping[str, Tensor]) -> Reply:
         if header["op"] == "load":
-            return self._load(header["runtime"], header["path"], header["threads"]), {}
+            loaded = self._load(header["runtime"], header["path"], header["threads"])
+            return {**loaded, "peak_memory_bytes": peak_memory_bytes()}, {}
         if self._runtime is None:
             raise RuntimeFailure("nothing is loaded")
         if header["op"] == "run":
@@ -67,7 +71,8 @@ class Worker:
             results = self._runtime.run(tensors)
             return {"run_s": time.perf_counter() - started}, results
         if header["op"] == "time":
-            return {}, {"samples_s": _time(self._runtime, tensors, header)}
+            samples_s = _time(self._runtime, tensors, header)
+            return {"peak_memory_bytes": peak_memory_bytes()}, {"samples_s": samples_s}
         raise RuntimeFailure(f"no operation {header['op']!r}")
 
     def _load(self, name: str, path: str, threads: int) -> Header:
@@ -93,7 +98,6 @@ class Worker:
         return header, wire.unpack_tensors(header, pieces)
 
     def _send(self, header: Header, tensors: Mapping[str, Tensor]) -> None:
-        header["peak_memory_bytes"] = peak_memory_bytes()
         self._socket.sendall(b"".join(wire.pack(header, tensors)))
 
 

@@ -39,13 +39,27 @@ def header_length(data: bytes) -> int:
 
 def tensor_sizes(header: Mapping[str, Any]) -> List[int]:
     """Bytes of each tensor that follows the header."""
-    return [
-        int(np.prod(entry["shape"], dtype=np.int64)) * np.dtype(entry["dtype"]).itemsize
-        for entry in header["tensors"]
-    ]
+    found = []
+    for entry in header["tensors"]:
+        size = np.dtype(entry["dtype"]).itemsize
+        for length in entry["shape"]:
+            size *= length
+        found.append(size)
+    return found
 
 
-def unpack_tensors(header: Mapping[str, Any], pieces: Sequence[bytes]) -> Dict[str, Tensor]:
+def pieces_of(header: Mapping[str, Any], body: "bytes | bytearray") -> List[memoryview]:
+    """Each tensor's bytes, not copied."""
+    found, start, view = [], 0, memoryview(body)
+    for size in tensor_sizes(header):
+        found.append(view[start : start + size])
+        start += size
+    return found
+
+
+def unpack_tensors(
+    header: Mapping[str, Any], pieces: Sequence["bytes | memoryview"]
+) -> Dict[str, Tensor]:
     return {
         entry["name"]: np.frombuffer(data, entry["dtype"]).reshape(entry["shape"])
         for entry, data in zip(header["tensors"], pieces)
