@@ -20,6 +20,7 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
 from edgetran_daemon.rules import MAX_MODELS, WatchRule
+from edgetran_daemon.serving_rules import QUEUE_LIMIT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,6 +79,10 @@ KEYS = (
     Key("max_models", Whole(1000), "names that models may be served under", MAX_MODELS),
     Key("metrics_address", Text(), "HOST:PORT of Prometheus's endpoint (none)", "",
         metavar="ADDRESS"),
+    Key("queue_limit", Whole(100_000), "requests of a model that wait or run; more are refused",
+        QUEUE_LIMIT),
+    Key("worker_memory_mb", Whole(1 << 20), "what a model's process may take (no limit)", None, 512,
+        "MB"),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),
     Key("log_level", Text("debug", "info", "warning", "error"), "the least that is logged",
         "warning"),

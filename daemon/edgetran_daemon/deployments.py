@@ -103,6 +103,9 @@ class Deployments:
 
     def _honest(self, record: Record) -> Record:
         """What should serve but could not be started again does not serve."""
+        served = self._served.get(record.model)
+        if record.state == SERVING and served is not None and served.state.trouble:
+            return replace(record, reason=served.state.trouble)
         if record.state != SERVING or record.model in self._served:
             return record
         return replace(record, state=FAILED, reason="it could not be started again")
@@ -162,7 +165,7 @@ class Deployments:
             )
             detail = f"{chosen.name}, {size_bytes} bytes verified"
             yield DeployEvent("stage", f"{detail}; {why}" if why else detail)
-            staged = ServedModel(self._store, bundle, chosen, self._threads)
+            staged = ServedModel(self._store, bundle, chosen, self._threads, self._rules.serving)
             loaded = await staged.start()
             point("stage-loaded")
             yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
@@ -326,7 +329,8 @@ class Deployments:
         """Verified, loaded and probed."""
         bundle = self._store.open(slot.bundle_digest)
         await asyncio.to_thread(self._store.verify, bundle)
-        staged = ServedModel(self._store, bundle, bundle.variant(slot.variant), self._threads)
+        variant = bundle.variant(slot.variant)
+        staged = ServedModel(self._store, bundle, variant, self._threads, self._rules.serving)
         try:
             await staged.start()
             await probe(staged)

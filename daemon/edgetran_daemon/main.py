@@ -31,6 +31,7 @@ from edgetran_daemon.options import parse
 from edgetran_daemon.pairing import FOLDER, pair
 from edgetran_daemon.rules import Rules, WatchRule
 from edgetran_daemon.server import serve
+from edgetran_daemon.serving_rules import ServingRule
 from edgetran_daemon.settings import Settings, is_loopback, parse_listen, parse_metrics
 
 MEBI = 1 << 20
@@ -85,6 +86,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     state = values["state"] or default_state()
     keys = Certificates(state / FOLDER)
     host, port = parse_listen(values["listen"], values["insecure"] or keys.complete)
+    memory_mb = values["worker_memory_mb"]
+    memory_bytes = memory_mb * MEBI if memory_mb else None
     return Settings(
         host=host,
         port=port,
@@ -102,6 +105,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             watch=WatchRule(seconds=values["watch_s"]),
             strict_order=values["anti_rollback"],
             max_models=values["max_models"],
+            serving=ServingRule(values["queue_limit"], memory_bytes),
         ),
     )
 

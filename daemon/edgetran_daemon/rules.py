@@ -1,8 +1,10 @@
-"""What a daemon was told about changes of models."""
+"""What a daemon was told about its models: their changes, and how they serve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from edgetran_daemon.serving_rules import ServingRule
 
 MAX_MODELS = 16
 
@@ -21,6 +23,7 @@ class Rules:
     place: str = ""  # whose promises can be checked here, e.g. "rpi4:cpu"; empty: nobody's
     strict_order: bool = False  # nothing older than what was committed, asked for or not
     max_models: int = MAX_MODELS
+    serving: ServingRule = field(default_factory=ServingRule)
     steady_s: float = 30.0  # a daemon that ran so long has started well
 
 

@@ -69,6 +69,7 @@ class ServedModel:
         self._loaded: Optional[Loaded] = None
         self._ready = asyncio.Event()
         self._watch: Optional[asyncio.Task[None]] = None
+        self._closing = False
         self._under_way = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -104,6 +105,7 @@ class ServedModel:
     async def close(self) -> None:
         """After the requests that came before; nobody may send another."""
         await self._unused.wait()
+        self._closing = True
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
@@ -148,10 +150,11 @@ class ServedModel:
     @contextmanager
     def _admitted(self) -> Iterator[None]:
         """One request from its arrival on: `close` waits for it. Raises BoardBusy."""
-        if self._under_way >= QUEUE_LIMIT:
+        if self._under_way >= self._rule.queue_limit:
             self.statistics.fail.add(0.0)
             raise BoardBusy(
-                f"{QUEUE_LIMIT} requests wait for this model already", hint="try again later"
+                f"{self._rule.queue_limit} requests wait for this model already",
+                hint="try again later",
             )
         self._under_way += 1
         self._unused.clear()
@@ -176,6 +179,8 @@ class ServedModel:
         return ran
 
     async def _living_worker(self) -> WorkerProcess:
+        if self.ready and self._worker is not None and not self._worker.alive:
+            self._down(None)  # it hung up; that the process ended is heard later
         if not self._ready.is_set():
             try:
                 await asyncio.wait_for(self._ready.wait(), RESTART_WAIT_S)
@@ -215,6 +220,8 @@ class ServedModel:
                 self.conduct.die()
                 log.warning("worker %d of %s ended: %s", worker.pid, self.card.name, ended)
                 await worker.stop()
+            if self._closing:
+                return  # Python below 3.12 may lose a cancellation that meets an end
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             self.state = replace(self.state, restarts=self.state.restarts + 1, pause_s=None)

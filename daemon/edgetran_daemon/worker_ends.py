@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from edgetran_daemon.worker.wire import OUT_OF_MEMORY
+
 VMSTAT = Path("/proc/vmstat")
 
 
@@ -32,6 +34,8 @@ class WorkerState:
 
 def how_it_ended(status: int, ran_out_of_memory: bool) -> str:
     """`status` as a process reports it: negative for a signal."""
+    if status == OUT_OF_MEMORY:
+        return "a request needed more memory than the process may take"
     if status >= 0:
         return f"it left with status {status}"
     try:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Optional
 
+import grpc
 import numpy as np
 import psutil
 import pytest
 from edgetran_daemon import serving
-from edgetran_daemon.serving import QUEUE_LIMIT, ServedModel, golden_inputs
+from edgetran_daemon.serving import ServedModel, golden_inputs
+from edgetran_daemon.serving_rules import QUEUE_LIMIT, ServingRule
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.text import MAX_ROWS
 from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BoardBusy, InputError, RuntimeFault
+from edgetran_protos.errors import BoardBusy, InputError, ModelDown
 
 Work = Callable[[ServedModel], Awaitable[Any]]
 TEXTS = [("turn on the light",), ("heat on",)]
@@ -35,12 +39,12 @@ def store(tmp_path: Path, tiny: ModuleType) -> BundleStore:
     return store
 
 
-def serve(store: BundleStore, work: Work) -> Any:
+def serve(store: BundleStore, work: Work, rule: Optional[ServingRule] = None) -> Any:
     (digest,) = (d for d in store.blobs.digests() if len(store._named(d)) > 1)
 
     async def run() -> Any:
         bundle = store.open(digest)
-        model = ServedModel(store, bundle, bundle.variant(""), threads=1)
+        model = ServedModel(store, bundle, bundle.variant(""), threads=1, rule=rule)
         await model.start()
         pid = model.worker_pid
         try:
@@ -113,12 +117,129 @@ def test_a_model_that_cannot_come_back_says_so(
         psutil.Process(model.worker_pid).kill()
         while model.ready:
             await asyncio.sleep(0.01)
-        with pytest.raises(RuntimeFault, match="keeps dying") as caught:
+        with pytest.raises(ModelDown, match="cannot be loaded again") as caught:
             await model.predict(TEXTS)
         assert caught.value.hint
 
     serve(store, work)
     assert "cannot be loaded again" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_the_end_of_a_worker_costs_its_request_alone_and_is_reported(
+    store: BundleStore, number: signal.Signals
+) -> None:
+    async def work(model: ServedModel) -> None:
+        assert (model.state.ready, model.state.trouble) == (True, "")
+        worker = psutil.Process(model.worker_pid)
+        worker.suspend()  # it has the request, and does not answer yet
+        call = asyncio.ensure_future(model.predict(TEXTS))
+        waiting = asyncio.ensure_future(model.predict(TEXTS))
+        await asyncio.sleep(0.1)
+        worker.send_signal(number)
+        worker.resume()
+        with pytest.raises(ModelDown, match="died") as caught:
+            await call
+        assert caught.value.status is grpc.StatusCode.UNAVAILABLE
+        assert "repeat" in caught.value.hint
+        with contextlib.suppress(ModelDown):  # it waited for the same process
+            await waiting
+        while not model.state.restarts:
+            if not model.ready and model.state.last_end:
+                assert number.name in model.state.trouble
+            await asyncio.sleep(0.01)
+        assert len((await model.predict(TEXTS)).predictions) == 2
+        assert model.state.last_end == f"killed by {number.name}"
+        assert (model.state.restarts, model.state.trouble) == (1, "")
+
+    serve(store, work)
+
+
+def test_pauses_between_restarts_double(
+    store: BundleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "FIRST_PAUSE_S", 0.01)
+
+    async def work(model: ServedModel) -> list[float]:
+        store.graph(model.variant).write_bytes(b"rotten")
+        psutil.Process(model.worker_pid).kill()
+        seen: list[float] = []
+        while len(seen) < 4:
+            pause_s = model.state.pause_s
+            if pause_s is not None and pause_s not in seen:
+                seen.append(pause_s)
+            await asyncio.sleep(0.001)
+        assert "cannot be loaded again" in model.state.trouble
+        return seen
+
+    assert serve(store, work) == pytest.approx([0.01, 0.02, 0.04, 0.08])
+
+
+def test_a_request_beyond_the_memory_limit_costs_itself_alone(store: BundleStore) -> None:
+    large = {"input_ids": np.zeros((MAX_ROWS, 1 << 15), np.int64)}  # 256 MiB
+
+    async def within(model: ServedModel) -> None:
+        with pytest.raises(InputError, match="missing"):
+            await model.infer(large)
+
+    async def beyond(model: ServedModel) -> None:
+        with pytest.raises(ModelDown, match="died"):
+            await model.infer(large)
+        assert len((await model.predict(TEXTS)).predictions) == 2
+        assert "memory" in model.state.last_end
+
+    serve(store, beyond, ServingRule(memory_bytes=200 << 20))
+    serve(store, within)
+
+
+def test_a_request_that_is_called_off_while_it_waits_is_not_computed(store: BundleStore) -> None:
+    async def work(model: ServedModel) -> None:
+        worker = psutil.Process(model.worker_pid)
+        worker.suspend()
+        first = asyncio.ensure_future(model.predict(TEXTS))
+        others = [asyncio.ensure_future(model.predict(TEXTS)) for _ in range(QUEUE_LIMIT - 1)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(BoardBusy):
+            await model.predict(TEXTS)
+        for one in others:
+            one.cancel()  # what gRPC does when a deadline passes, or a client hangs up
+        await asyncio.wait(others)
+        second = asyncio.ensure_future(model.predict(TEXTS))  # there is room
+        await asyncio.sleep(0.05)
+        worker.resume()
+        await asyncio.gather(first, second)
+        assert model.statistics.executions == 2
+
+    serve(store, work)
+
+
+def test_an_unloaded_model_returns_its_memory(store: BundleStore) -> None:
+    """To within 5 %, by the resident memory of this process and all it started."""
+
+    async def rounds() -> None:
+        (digest,) = (d for d in store.blobs.digests() if len(store._named(d)) > 1)
+        bundle = store.open(digest)
+
+        async def once() -> None:
+            model = ServedModel(store, bundle, bundle.variant(""), threads=1)
+            await model.start()
+            await model.predict(TEXTS)
+            assert resident_bytes() > 1.05 * before
+            await model.close()
+
+        before = 0
+        await once()  # what is imported and pooled on first use stays
+        before = resident_bytes()
+        for _ in range(3):
+            await once()
+        assert resident_bytes() < 1.05 * before
+
+    asyncio.run(rounds())
+
+
+def resident_bytes() -> int:
+    own = psutil.Process()
+    return sum(one.memory_info().rss for one in [own, *own.children(recursive=True)])
 
 
 def test_the_queue_is_bounded(store: BundleStore) -> None:

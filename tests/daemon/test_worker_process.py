@@ -15,7 +15,7 @@ import pytest
 from edgetran_daemon import worker_process
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.worker_process import Loaded, WorkerProcess
-from edgetran_protos.errors import InputError, RuntimeFault
+from edgetran_protos.errors import InputError, ModelDown, RuntimeFault
 
 Work = Callable[[WorkerProcess, Loaded], Awaitable[Any]]
 MANY = 1_000_000
@@ -130,11 +130,11 @@ def test_a_worker_that_dies_in_the_middle_is_a_fault(
         )
         await asyncio.sleep(0.1)
         psutil.Process(worker.pid).kill()
-        with pytest.raises(RuntimeFault, match="died") as caught:
+        with pytest.raises(ModelDown, match="died") as caught:
             await call
         assert caught.value.hint
         assert await worker.wait() == -9
-        with pytest.raises(RuntimeFault):
+        with pytest.raises(ModelDown):
             await worker.run(tokens)
 
     with_worker(graph, work)
@@ -164,7 +164,7 @@ def test_a_graph_that_cannot_be_loaded_leaves_no_process(graph: Path) -> None:
 
 def test_a_worker_leaves_when_its_supervisor_is_gone(graph: Path) -> None:
     async def work(worker: WorkerProcess, loaded: Loaded) -> None:
-        worker._writer.transport.abort()  # what the system does when the supervisor dies
+        worker._connection.close()  # what the system does when the supervisor dies
         begun = time.monotonic()
         assert await asyncio.wait_for(worker.wait(), 10) == 0
         assert time.monotonic() - begun < 5

@@ -9,6 +9,7 @@ import socket
 import sys
 
 from edgetran_daemon.worker.loop import Worker
+from edgetran_daemon.worker.wire import OUT_OF_MEMORY
 
 
 def main() -> int:
@@ -22,6 +23,8 @@ def main() -> int:
             Worker(connection).serve()
         except (BrokenPipeError, ConnectionResetError):
             return 0  # the supervisor died while we were answering
+        except MemoryError:
+            return OUT_OF_MEMORY  # half a request has been read: it cannot be answered
     return 0
 
 

@@ -17,6 +17,7 @@ Header = Dict[str, Any]
 
 LENGTH = struct.Struct(">I")
 MAX_HEADER_BYTES = 1 << 20
+OUT_OF_MEMORY = 12  # the status a worker leaves with when a request does not fit its memory
 
 
 def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> List[bytes]:
