@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 from edgetran_devices import UnitModel
@@ -31,12 +31,13 @@ from edgetran_daemon.canary import Contender, canary
 from edgetran_daemon.choosing import choose
 from edgetran_daemon.conduct import Conduct
 from edgetran_daemon.faults import point
-from edgetran_daemon.ledger import FAILED, SERVING, Ledger, Names, Record, Slot, Trial
+from edgetran_daemon.ledger import SERVING, Ledger, Names, Record, Slot, Trial
 from edgetran_daemon.probe import probe
 from edgetran_daemon.promise import promised_p99_s
 from edgetran_daemon.restoration import Restoration
 from edgetran_daemon.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.serving import ServedModel
+from edgetran_daemon.standing import standing
 from edgetran_daemon.statistics import Statistics
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.watch import Verdict, watched
@@ -99,16 +100,7 @@ class Deployments:
         return self._ledger.digests()
 
     def list(self, history: bool) -> list[Record]:
-        return [self._honest(record) for record in self._ledger.records(history)]
-
-    def _honest(self, record: Record) -> Record:
-        """What should serve but could not be started again does not serve."""
-        served = self._served.get(record.model)
-        if record.state == SERVING and served is not None and served.state.trouble:
-            return replace(record, reason=served.state.trouble)
-        if record.state != SERVING or record.model in self._served:
-            return record
-        return replace(record, state=FAILED, reason="it could not be started again")
+        return [standing(r, self._served.get(r.model)) for r in self._ledger.records(history)]
 
     async def deploy(
         self,
