@@ -43,7 +43,10 @@ class Place(Kind):
     def of_text(self, text: str) -> Path:
         if not text or "\0" in text:
             raise ValueError(text)
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError as exc:  # "~somebody", whom the system does not know
+            raise ValueError(text) from exc
 
     def of_value(self, value: object) -> Path:
         if not isinstance(value, str):

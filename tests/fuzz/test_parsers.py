@@ -207,6 +207,14 @@ def test_settings(tmp_path: Path) -> None:
     run()
 
 
+def test_a_home_that_nobody_has_is_no_path(tmp_path: Path) -> None:
+    """Found by the test above: it left as a RuntimeError."""
+    path = tmp_path / "daemon.toml"
+    path.write_text('state = "~nobody-of-this-name/x"')
+    with pytest.raises(EdgeTranError, match="state is"):
+        read_file(path)
+
+
 def constant(outside: bool) -> onnx.TensorProto:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
     if outside:
