@@ -24,10 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgetran_host.models.dropout import Dropout, dropped
+from edgetran_host.models.layout import Layout, Padded
 from edgetran_host.models.transforms import cosine_matrix, fourier_matrices
 from edgetran_host.space.architecture import HEAD_KINDS, Layer
 
 MASKED = -10000.0  # added to the scores of padded keys; finite in fp16
+PADDED = Padded()
 INIT_STD = 0.02
 WEIGHTED_INIT = 0.1  # sa_wma's W starts uniform within this
 
@@ -79,11 +82,23 @@ class Heads(nn.Module):
                 self.groups[kind] = _group(kind, count, size, sequence_length, lt_scale, dropout)
                 self._counts.append((kind, count, uses_query(kind, positions), uses_key(kind)))
 
-    def forward(self, x: Tensor, masked: Tensor) -> Tensor:
-        """x (b, s, h), masked (b, 1, 1, s) added to the scores -> (b, s, A)."""
-        query = _split(self.query, x, self.size)
-        key = _split(self.key, x, self.size)
-        value = _split(self.value, x, self.size)
+    def forward(
+        self,
+        x: Tensor,
+        masked: Tensor,
+        layout: Layout = PADDED,
+        asking: tuple[Tensor, Layout] | None = None,
+    ) -> Tensor:
+        """x (b, s, h), masked (b, 1, 1, s) added to the scores -> (b, s, A).
+
+        Another `layout` has x and the result in other shapes. `asking`: the tokens that
+        ask, where they are not all of x; the result is theirs. Only sa heads without
+        relative positions take it.
+        """
+        asked, to_askers = asking or (x, layout)
+        query = _split(self.query, asked, self.size, to_askers)
+        key = _split(self.key, x, self.size, layout)
+        value = _split(self.value, x, self.size, layout)
         near = None if query is None else self._position_scores(query)
         found, at_q, at_k, at_v = [], 0, 0, 0
         for kind, count, has_query, has_key in self._counts:
@@ -99,7 +114,7 @@ class Heads(nn.Module):
                 found.append(self.groups[kind](q, k, v, bias))
             at_q, at_k, at_v = at_q + count * has_query, at_k + count * has_key, at_v + count
         y = found[0] if len(found) == 1 else torch.cat(found, dim=1)  # (b, heads, s, d)
-        return y.transpose(1, 2).flatten(2)
+        return to_askers.join(y)
 
     def _position_scores(self, query: Tensor) -> Tensor | None:
         """Q·R^T / sqrt(d) as (b, n, query, key), by skewing instead of gathering.
@@ -127,10 +142,11 @@ class DotProductHeads(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        if torch.compiler.is_exporting():  # the fused call fixes a memory layout graphs lack
+        # The fused call has no dropout on CPUs and fixes a memory layout that graphs lack.
+        if dropout or torch.compiler.is_exporting():
             scores = (q / math.sqrt(q.shape[3])) @ k.transpose(2, 3) + bias
-            return F.dropout(torch.softmax(scores, dim=-1), dropout) @ v
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+            return dropped(torch.softmax(scores, dim=-1), dropout) @ v
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 class WeightedHeads(DotProductHeads):
@@ -150,7 +166,7 @@ class _PositionalHeads(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def context(self, v: Tensor, bias: Tensor) -> Tensor:
         """(b, n, s, d), or (b, n, 1, d) where all queries see the same."""
@@ -244,12 +260,9 @@ def _group(
     return ConvolutionHeads(count, size, int(kind.removeprefix("c_")), dropout)
 
 
-def _split(linear: nn.Linear | None, x: Tensor, size: int) -> Tensor | None:
+def _split(linear: nn.Linear | None, x: Tensor, size: int, layout: Layout) -> Tensor | None:
     """(b, s, h) -> (b, n, s, d)."""
-    if linear is None:
-        return None
-    y: Tensor = linear(x)
-    return y.reshape(-1, y.shape[1], linear.out_features // size, size).transpose(1, 2)
+    return None if linear is None else layout.split(linear(x), size)
 
 
 def _heads(x: Tensor | None, at: int, count: int) -> Tensor:

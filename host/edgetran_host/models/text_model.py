@@ -19,7 +19,9 @@ from edgetran_protos.errors import InputError
 from torch import Tensor, nn
 
 from edgetran_host.models.config import ModelConfig
-from edgetran_host.models.heads import INIT_STD, MASKED, Heads
+from edgetran_host.models.dropout import Dropout
+from edgetran_host.models.heads import INIT_STD, MASKED, PADDED, Heads
+from edgetran_host.models.layout import Layout, OneEach, Ragged
 from edgetran_host.space.architecture import Layer
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu}
@@ -35,18 +37,24 @@ class Embedding(nn.Module):
             self.position = nn.Embedding(config.max_positions, width)
         self.token_type = nn.Embedding(config.type_vocab_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.project: nn.Linear | None = None
         if config.embedding_width is not None:
             self.project = nn.Linear(width, config.architecture.layers[0].hidden)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(b, s), (b, s) -> (b, s, h)."""
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor, places: Tensor | None = None
+    ) -> Tensor:
+        """(b, s), (b, s) -> (b, s, h), at places 0, 1, ... of a row; or (t,) thrice -> (t, h)."""
         if self.token_type.num_embeddings == 1:
             token_type_ids = token_type_ids.clamp(max=0)  # such models do not tell pairs apart
         x = self.word(input_ids) + self.token_type(token_type_ids)
         if self.position is not None:
-            x = x + self.position.weight[: input_ids.shape[1]]
+            x = x + (
+                self.position.weight[: input_ids.shape[1]]
+                if places is None
+                else self.position(places)
+            )
         y: Tensor = self.dropout(self.norm(x))
         if self.project is not None:
             y = self.project(y)
@@ -73,14 +81,22 @@ class Block(nn.Module):
         self.stack = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
         self.stack_out = nn.Linear(widths[-1], layer.hidden)
         self.stack_norm = nn.LayerNorm(layer.hidden, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.project: nn.Linear | None = None
         if next_hidden != layer.hidden:
             self.project = nn.Linear(layer.hidden, next_hidden)
 
-    def forward(self, x: Tensor, masked: Tensor) -> Tensor:
-        """x (b, s, h), masked (b, 1, 1, s) -> (b, s, next layer's h)."""
-        x = self.heads_norm(x + self.dropout(self.heads_out(self.heads(x, masked))))
+    def forward(
+        self,
+        x: Tensor,
+        masked: Tensor,
+        layout: Layout = PADDED,
+        asking: tuple[Tensor, Layout] | None = None,
+    ) -> Tensor:
+        """x (b, s, h), masked (b, 1, 1, s) -> (b, s, next layer's h); see `Heads`."""
+        found = self.heads(x, masked, layout, asking)
+        x = x if asking is None else asking[0]
+        x = self.heads_norm(x + self.dropout(self.heads_out(found)))
         u = x
         for linear in self.stack:
             u = F.gelu(linear(u))
@@ -103,7 +119,7 @@ class TextModel(nn.Module):
         )
         last = layers[-1].hidden
         self.pooler = nn.Linear(last, last) if config.pooling == "cls" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.classifier = nn.Linear(last, config.outputs)
         self._fixed_length = any(
             not kind.startswith("sa_") for layer in layers for kind in layer.heads
@@ -115,32 +131,87 @@ class TextModel(nn.Module):
         """`layers`, typed."""
         return cast("list[Block]", list(self.layers))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Each (b, s) int64 -> logits (b, outputs)."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        *,
+        ragged: bool = False,
+    ) -> Tensor:
+        """Each (b, s) int64 -> logits (b, outputs).
+
+        With `ragged` the same logits but for rounding, without what nothing depends on:
+        padding, and tokens of the last layer that the pooler does not look at.
+        """
+        if ragged and not self._fixed_length:
+            return self._ragged_logits(input_ids, attention_mask, token_type_ids)
         padded = self._padded(input_ids, attention_mask, token_type_ids)
         x = self._encode(*padded)[-1]
         return self.classify(x, padded[1])
 
     def hidden_states(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        *,
+        ragged: bool = False,
     ) -> list[Tensor]:
-        """(b, s, h) after the embedding and after every layer, projections included."""
+        """(b, s, h) after the embedding and after every layer, projections included.
+
+        With `ragged`, padding holds anything.
+        """
+        if ragged and not self._fixed_length:
+            self._check_length(input_ids)
+            layout = Ragged(attention_mask)
+            x, masked = self._embedded(input_ids, attention_mask, token_type_ids, layout)
+            states = [x]
+            for block in self.blocks:
+                states.append(block(states[-1], masked, layout))
+            return [layout.spread(x) for x in states]
         padded = self._padded(input_ids, attention_mask, token_type_ids)
         return [x[:, : input_ids.shape[1]] for x in self._encode(*padded)]
 
     def classify(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """The last hidden state (b, s, h) and its mask (b, s) -> logits (b, outputs)."""
         if self.pooler is not None:
-            pooled = ACTIVATIONS[self.config.pooler_activation](self.pooler(x[:, 0]))
-        else:
-            real = attention_mask.to(x.dtype).unsqueeze(-1)
-            pooled = (x * real).sum(1) / real.sum(1).clamp(min=1.0)
+            return self._classify_first(x[:, 0])
+        real = attention_mask.to(x.dtype).unsqueeze(-1)
+        pooled = (x * real).sum(1) / real.sum(1).clamp(min=1.0)
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
 
+    def _classify_first(self, x: Tensor) -> Tensor:
+        """(b, h) -> (b, outputs)."""
+        assert self.pooler is not None
+        pooled = ACTIVATIONS[self.config.pooler_activation](self.pooler(x))
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits
+
+    def _ragged_logits(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        self._check_length(input_ids)
+        layout = Ragged(mask)
+        x, masked = self._embedded(input_ids, mask, token_type_ids, layout)
+        *before, last = self.blocks
+        for block in before:
+            x = block(x, masked, layout)
+        if self.pooler is None or self.config.positions == "relative":
+            return self.classify(layout.spread(last(x, masked, layout)), mask)
+        first = x.index_select(0, layout.first)
+        return self._classify_first(last(x, masked, layout, (first, OneEach())))
+
+    def _embedded(
+        self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor, layout: Ragged
+    ) -> tuple[Tensor, Tensor]:
+        """(t, h), and what is added to scores (b, 1, 1, s)."""
+        taken = layout.take(input_ids), layout.take(token_type_ids), layout.positions
+        x = self.embedding(*taken)
+        return x, _added(mask, x)
+
     def _encode(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor) -> list[Tensor]:
         x = self.embedding(input_ids, token_type_ids)
-        masked = ((1.0 - mask.to(x.dtype)) * MASKED)[:, None, None, :]
+        masked = _added(mask, x)
         states = [x]
         for block in self.layers:
             states.append(block(states[-1], masked))
@@ -154,12 +225,8 @@ class TextModel(nn.Module):
         Transforms and convolutions read padding, so their results are only
         comparable at one length; dot-product heads may run shorter, and faster.
         """
+        self._check_length(input_ids)
         length, wanted = input_ids.shape[1], self.config.sequence_length
-        if length > wanted:
-            raise InputError(
-                f"{length} tokens do not fit a model of sequence length {wanted}",
-                hint=f"truncate the inputs to {wanted} tokens",
-            )
         if length == wanted or not self._fixed_length:
             return input_ids, attention_mask, token_type_ids
         missing = (0, wanted - length)
@@ -168,6 +235,19 @@ class TextModel(nn.Module):
             F.pad(attention_mask, missing),
             F.pad(token_type_ids, missing),
         )
+
+    def _check_length(self, input_ids: Tensor) -> None:
+        length, wanted = input_ids.shape[1], self.config.sequence_length
+        if length > wanted:
+            raise InputError(
+                f"{length} tokens do not fit a model of sequence length {wanted}",
+                hint=f"truncate the inputs to {wanted} tokens",
+            )
+
+
+def _added(mask: Tensor, x: Tensor) -> Tensor:
+    """mask (b, s) -> (b, 1, 1, s) for scores."""
+    return ((1.0 - mask.to(x.dtype)) * MASKED)[:, None, None, :]
 
 
 def _initialise(module: nn.Module) -> None:

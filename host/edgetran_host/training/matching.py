@@ -55,7 +55,7 @@ class Matching(Objective):
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
         with autocast():
             states = model.hidden_states(
-                batch.input_ids, batch.attention_mask, batch.token_type_ids
+                batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )
             logits = model.classify(states[-1], batch.attention_mask)
         loss = self._on_logits(logits.float(), batch)

@@ -44,7 +44,7 @@ class OnLogits(Objective):
 
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
         with autocast():
-            logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+            logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True)
         return self._loss(logits.float(), batch)
 
     def evidence(self) -> Sequence[NDArray[np.generic]]:

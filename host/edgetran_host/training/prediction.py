@@ -32,7 +32,7 @@ def predict(
         for at in range(0, len(order), BATCH_ROWS):
             rows = order[at : at + BATCH_ROWS]
             batch = take(data, rows)
-            found = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+            found = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True)
             outputs[rows] = found.numpy()
             on_progress(Progress(stage, at + len(rows), len(order)))
     return outputs

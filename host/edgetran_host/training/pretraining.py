@@ -48,7 +48,7 @@ class MaskedWords(Objective):
         asked = batch.labels != IGNORED  # (b, s); only these meet the vocabulary
         with autocast():
             states = model.hidden_states(
-                batch.input_ids, batch.attention_mask, batch.token_type_ids
+                batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )
             logits = self.decoder(self.norm(F.gelu(self.dense(states[-1][asked]))))
         total = F.cross_entropy(logits.float(), batch.labels[asked], reduction="sum")

@@ -97,7 +97,7 @@ class TeacherStates:
         """(b, width, h) a layer; a part of a batch may be shorter than the batch is."""
         with autocast():
             states = self._teacher.hidden_states(
-                batch.input_ids, batch.attention_mask, batch.token_type_ids
+                batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )
         missing = (0, 0, 0, width - batch.input_ids.shape[1])
         return [
