@@ -1,8 +1,10 @@
 """Who shares a training run: this process alone, or several that step together.
 
-`torchrun --nproc-per-node 2` (or mpirun, which `accelerate launch --cpu` asks for) starts
-the same program several times; each process computes its rows of every batch, gradients
-are summed, and all take the same step. accelerate is loaded only then, so a lone process
+`torchrun --nproc-per-node 2` (or mpirun) starts the same program several times; each
+process computes its rows of every batch, gradients are summed, and all take the same
+step. `accelerate launch --cpu --num_processes 2` starts one process: with --cpu it skips
+every launcher of its own, and reads the number only beside --mpirun_hostfile (1.15).
+accelerate is loaded only then, so a lone process
 pays nothing.
 """
 
