@@ -4,8 +4,7 @@
 process computes its rows of every batch, gradients are summed, and all take the same
 step. `accelerate launch --cpu --num_processes 2` starts one process: with --cpu it skips
 every launcher of its own, and reads the number only beside --mpirun_hostfile (1.15).
-accelerate is loaded only then, so a lone process
-pays nothing.
+accelerate is loaded only where several run, so a lone process pays nothing.
 """
 
 from __future__ import annotations
