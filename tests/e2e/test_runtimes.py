@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import edgetran
 import numpy as np
@@ -17,6 +18,7 @@ from edgetran_host.export.compatibility import CELLS, RUNTIMES
 from edgetran_host.packing import pack
 from edgetran_host.tasks import Row, Task, encode
 from edgetran_host.training.prediction import predict
+from edgetran_protos.bundle import Variant, Work, digest_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 TINY_MODELS = Path(__file__).parents[1] / "host" / "export" / "tiny_models.py"
@@ -86,3 +88,30 @@ def test_a_bundle_serves_under_every_precision(
     records = board.measure([(bundle.digest, item.variant.name) for item in exported])
     assert [record.variant for record in records] == [item.variant.name for item in exported]
     assert all(record.runtime.startswith(runtime) for record in records)
+
+
+def test_a_litert_graph_serves_any_batch_and_is_measured(
+    board: edgetran.Board, tmp_path: Path, tiny: ModuleType
+) -> None:
+    """Its graph takes one row; the board takes any number, and says so."""
+    pytest.importorskip("ai_edge_litert")
+    place = Path(__file__).parents[1] / "daemon" / "tiny_litert.py"
+    spec = importlib.util.spec_from_file_location("tiny_litert", place)
+    assert spec is not None
+    assert spec.loader is not None
+    litert = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(litert)
+    data = litert.graph(tiny)
+    work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
+    name = "litert-fp32"
+    variant = Variant(name, "litert", "fp32", digest_of(data), len(data), work, 1e-6)
+    bundle = tiny.make(tmp_path / "tiny.tar", others=[(variant, data)])
+    board.deploy(bundle, model="home", variant=name)
+    tokens = tiny.encode(tiny.TEXTS)
+    logits = board.infer("home", tokens)["logits"]
+    np.testing.assert_allclose(logits, tiny.reference(tokens), atol=1e-5)
+    one = {tensor: rows[:1] for tensor, rows in tokens.items()}
+    np.testing.assert_allclose(board.infer("home", one)["logits"], logits[:1], atol=1e-6)
+    (record,) = board.measure([(bundle.digest, name)], batch_size=3)
+    assert (record.variant, record.batch_size) == (name, 3)
+    assert record.runtime.startswith("litert ")
