@@ -92,9 +92,8 @@ def test_what_a_board_lacks_is_named_with_what_to_do(
     after = checked(settings, root)
     assert (after[part].state, said in after[part].detail) == (state, True)
     assert after[part].hint
-    assert {name: f for name, f in after.items() if name != part} == {
-        name: f for name, f in before.items() if name != part
-    }
+    for other in set(before) - {part}:  # the room on the disk changes by itself
+        assert after[other].state == before[other].state
 
 
 def test_a_clock_that_was_never_set_is_seen(settings: Settings, root: Path) -> None:
