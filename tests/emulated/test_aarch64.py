@@ -31,7 +31,17 @@ ENVIRONMENT = "/opt/edgetran"  # the virtual environment on the board
 INSIDE = """
 import json, platform, sys
 import numpy as np, onnxruntime, edgetran
-with edgetran.connect(sys.argv[1]) as board:
+from edgetran.errors import BoardUnreachable
+
+def connect(tries):  # two emulated programs on a busy machine: its patience is for real boards
+    try:
+        return edgetran.connect(sys.argv[1])
+    except BoardUnreachable:
+        if not tries:
+            raise
+        return connect(tries - 1)
+
+with connect(10) as board:
     label = board.predict([sys.argv[2]])[0].label
 print(json.dumps([platform.machine(), list(sys.version_info[:2]), platform.libc_ver()[1], label]))
 """
