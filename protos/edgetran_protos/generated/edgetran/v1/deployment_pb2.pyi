@@ -143,7 +143,7 @@ class DeployRequest(google.protobuf.message.Message):
     bundle_digest: builtins.str
     """digest of the OCI manifest"""
     variant: builtins.str
-    """empty: the first whose runtime the board has"""
+    """empty: the board chooses, see docs/architecture.md"""
     follow: builtins.bool
     """the stream ends with the watch, not with its beginning"""
     allow_older: builtins.bool
