@@ -120,3 +120,18 @@ class TestTargets:
         targets = Targets(np.zeros((63, 3), np.float32))
         with pytest.raises(UsageError, match="64 rows, but targets for 63"):
             distil(fresh(3), data, targets, task, Recipe(1, 8, 1e-3), checkpoint=tmp_path)
+
+
+def test_each_seed_trains_another_student(toy: Toys, fresh: Models, tmp_path: Path) -> None:
+    """From the same first weights: the order of rows and dropout are the seed's."""
+    task, data, dev = toy("classes")
+    targets = Targets(np.random.default_rng(0).normal(size=(len(data), 3)).astype(np.float32))
+    said = []
+    for at, seed in enumerate((0, 1, 2, 0)):
+        student = fresh(3)
+        recipe = Recipe(2, 8, 3e-3, seed=seed)
+        distil(student, data, targets, task, recipe, checkpoint=tmp_path / str(at))
+        said.append(predict(student, dev))
+    assert np.array_equal(said[0], said[3])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(said[one] - said[other]).max() > 1e-3
