@@ -48,7 +48,8 @@ def export_variants(
     """One graph a precision, `folder`/model-<precision> and the runtime's suffix.
 
     check: real rows that the model was not trained on; calibration: training rows, for
-    the precisions that scale activations ahead of time. Raises ExportError when a
+    the precisions that scale activations ahead of time, and for ONNX Runtime's int8
+    to smooth outlying channels on. Raises ExportError when a
     graph's logits leave the model's; no graph has its name before it passed.
     """
     for precision in precisions:
@@ -113,7 +114,7 @@ def _write(
         export_openvino(source, precision, made, calibration)
         return count_openvino_work(made, count_work(source))
     if precision == "int8":
-        quantise_dynamic(source, made)
+        quantise_dynamic(source, made, calibration)
     else:
         shutil.copyfile(source, made)
     return count_work(made)

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from edgetran_host.export import run_onnx
 from edgetran_host.export.quantisation import TRANSFORM_MARKS, quantise_dynamic
+from edgetran_host.export.smoothing import smooth
 from edgetran_host.tasks import Encoded
 from edgetran_protos.errors import ExportError
 from onnx import TensorProto, helper, numpy_helper
@@ -50,19 +51,63 @@ def test_smaller_and_close(
 def test_every_weight_is_within_half_a_step(
     sample: Callable[[str], Any], quantised: Callable[[str], Path], name: str
 ) -> None:
-    """A step for each output of a matrix, and around zero; one for a whole table."""
+    """A step for each output of a matrix, and for each row of a table; both around zero."""
     whole, small = constants(sample(name).path), constants(quantised(name))
     found = {key.removesuffix(QUANTISED) for key in small if key.endswith(QUANTISED)}
     assert "embedding.word.weight" in found
     for key in found:
-        codes, zero = small[key + QUANTISED], small[f"{key}_zero_point"]
-        weight = whole[key]
-        step = small[f"{key}_scale"]
-        assert codes.dtype.itemsize == 1
-        assert (step.size, bool(zero.any())) == (
-            (1, True) if key.startswith("embedding") else (weight.shape[1], False)
-        )
-        assert (np.abs((codes - zero.astype(float)) * step - weight) <= 0.5001 * step).all(), key
+        codes, step, weight = small[key + QUANTISED], small[f"{key}_scale"], whole[key]
+        assert codes.dtype == np.int8
+        assert not small.get(f"{key}_zero_point", np.zeros(1)).any()
+        table = key.startswith("embedding")
+        assert step.shape == ((len(weight), 1) if table else (weight.shape[1],))
+        assert (np.abs(codes * step - weight) <= 0.5001 * step).all(), key
+
+
+def outlying(sample: Callable[[str], Any], target: Path) -> None:
+    """The plain model with one channel of each norm's output fifty times as large."""
+    graph = onnx.load(sample("plain").path)
+    for tensor in graph.graph.initializer:
+        if "norm.weight" in tensor.name:
+            gain = numpy_helper.to_array(tensor).copy()
+            gain[3] *= 50
+            tensor.CopyFrom(numpy_helper.from_array(gain, tensor.name))
+    onnx.save(graph, target)
+
+
+def test_an_outlying_channel_no_longer_costs_the_others(
+    sample: Callable[[str], Any], rows: Encoded, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.onnx"
+    outlying(sample, source)
+    wanted = run_onnx(source, rows)
+    errors = []
+    for calibration in (None, rows):
+        quantise_dynamic(source, tmp_path / "int8.onnx", calibration)
+        errors.append(np.square(run_onnx(tmp_path / "int8.onnx", rows) - wanted).mean())
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoothing_changes_no_output_before_rounding(
+    sample: Callable[[str], Any], rows: Encoded, tmp_path: Path, name: str
+) -> None:
+    source = tmp_path / "source.onnx"
+    if name == "plain":
+        outlying(sample, source)
+    else:
+        source.write_bytes(sample(name).path.read_bytes())
+    model = onnx.load(source)
+    weights = {t.name for t in model.graph.initializer if len(t.dims) == 2}
+    products = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    before = len(model.graph.node)
+    smooth(model, products, rows)
+    onnx.checker.check_model(model, full_check=True)
+    assert len(model.graph.node) > before or name != "plain"
+    onnx.save(model, tmp_path / "smooth.onnx")
+    wanted = run_onnx(source, rows)
+    found = run_onnx(tmp_path / "smooth.onnx", rows)
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", NAMES)
