@@ -41,7 +41,7 @@ def main() -> None:
         export_graph(model, whole)
         quantise_dynamic(whole, plain)
         quantise_dynamic(whole, smoothed, calibration)
-        export_openvino(whole, "int8", calibration, openvino)
+        export_openvino(whole, "int8", openvino, calibration)
         logits = {
             way: run_graph(runtime, path, dev, given.threads or 1)
             for way, runtime, path in (

@@ -16,6 +16,7 @@ from edgetran_host.tasks import Row, Scores, Task, score
 from edgetran_host.training import predict
 
 GOLDEN_ROWS = 8
+CALIBRATION_ROWS = 32  # of the training rows, for 8-bit graphs
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     rows = work.check_rows()
     check = work.encode(rows, tokenizer_json)
-    exported = export_variants(model, check, precisions, folder)
+    calibration = work.encode(work.split.train[:CALIBRATION_ROWS], tokenizer_json)
+    exported = export_variants(model, check, precisions, folder, calibration=calibration)
     bundle = pack(
         folder / f"{name}.tar",
         name=name,
