@@ -168,7 +168,7 @@ def test_quantising_silences_nobody_else(
     nncf_loaded: None, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """NNCF's own set_log_level would: it sets every handler's level."""
-    export_openvino(source, "int8", ROWS, tmp_path / "int8")
+    export_openvino(source, "int8", tmp_path / "int8", ROWS)
     logging.getLogger("anybody").warning("still heard")
     assert "still heard" in caplog.text
 
