@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,12 @@ from edgetran_protos.errors import EdgeTranError, InputError, ModelDown, Runtime
 
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
 from edgetran_daemon.statistics import Phases
-from edgetran_daemon.worker.wire import Header
-from edgetran_daemon.worker_connection import WorkerConnection
+from edgetran_daemon.worker_connection import Answer, WorkerConnection
 
 LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
 RUN_LIMIT_S = 120.0
 STOP_S = 2.0
+RUN: Mapping[str, Any] = {"op": "run"}
 BUFFER_BYTES = 1 << 20  # of the socket: a typical batch in one go
 
 
@@ -44,12 +42,12 @@ class Ran:
 
 
 class WorkerProcess:
-    """One loaded model in its own process. A call that outlives its caller still ends."""
+    """One loaded model in its own process. Calls are answered in the order they came."""
 
     def __init__(self, process: asyncio.subprocess.Process, connection: WorkerConnection) -> None:
         self._process = process
         self._connection = connection
-        self._turn = asyncio.Lock()
+        connection.on_silence = self.kill
         self.peak_memory_bytes = 0
 
     @staticmethod
@@ -63,11 +61,11 @@ class WorkerProcess:
         worker = await WorkerProcess._spawn(memory_bytes)
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
-            reply, _ = await worker._ask(request, {}, LOAD_LIMIT_S)
+            answer = await worker._ask(request, {}, LOAD_LIMIT_S)
         except BaseException:
             await worker.stop()
             raise
-        return worker, _loaded(reply)
+        return worker, _loaded(answer.header)
 
     @staticmethod
     async def _spawn(memory_bytes: Optional[int]) -> WorkerProcess:
@@ -99,23 +97,21 @@ class WorkerProcess:
 
     async def run(self, inputs: Mapping[str, Tensor]) -> Ran:
         """Raises InputError, ModelDown, RuntimeFault."""
-        reply, outputs = await self._ask({"op": "run"}, inputs, RUN_LIMIT_S)
-        run_s = float(reply["run_s"])
-        back_s = reply["replied_s"] - run_s
-        return Ran(outputs, run_s, Phases(reply["queued_s"], reply["sent_s"], run_s, back_s))
+        answer = await self._ask(RUN, inputs, RUN_LIMIT_S)
+        return Ran(answer.tensors, answer.phases.infer_s, answer.phases)
 
     async def time(
         self, inputs: Mapping[str, Tensor], *, runs: int, min_s: float, max_s: float, max_runs: int
     ) -> Tensor:
         """Seconds of each timed run, in order; float64 (n,)."""
         limits = {"runs": runs, "min_s": min_s, "max_s": max_s, "max_runs": max_runs}
-        _, found = await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S)
-        return found["samples_s"]
+        answer = await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S)
+        return answer.tensors["samples_s"]
 
     async def finish(self) -> None:
         """Stops after the calls that came before."""
-        async with self._turn:
-            await self.stop()
+        await self._connection.quiet()
+        await self.stop()
 
     async def stop(self) -> None:
         """Hangs up; a worker that does not leave by itself is killed."""
@@ -132,45 +128,18 @@ class WorkerProcess:
 
     async def _ask(
         self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float
-    ) -> tuple[Header, dict[str, Tensor]]:
-        asked = time.perf_counter()
-        async with self._turn:
-            queued = time.perf_counter()
-            answer = self._connection.ask(header, tensors)
-            sent = time.perf_counter()
-            reply, found = await self._answered(answer, limit_s)
-        replied_s = time.perf_counter() - sent
-        self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
-        if reply["ok"]:
-            phases = {"queued_s": queued - asked, "sent_s": sent - queued, "replied_s": replied_s}
-            return {**reply, **phases}, found
-        raise _refusal(str(reply["kind"]), str(reply["message"]))
-
-    async def _answered(
-        self, answer: asyncio.Future[tuple[Header, dict[str, Tensor]]], limit_s: float
-    ) -> tuple[Header, dict[str, Tensor]]:
-        hung = asyncio.get_running_loop().call_later(limit_s, self._hung, limit_s)
+    ) -> Answer:
         try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            # The frame must be read to its end, or the next caller gets our reply.
-            while not answer.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([answer])
-            answer.exception()  # it has been heard of
-            raise
+            answer = await self._connection.ask(header, tensors, limit_s)
         except ConnectionError as exc:
             raise ModelDown(
                 "the model's process died", hint="it is started again; repeat the request"
             ) from exc
-        finally:
-            hung.cancel()
-
-    def _hung(self, limit_s: float) -> None:
-        self._connection.give_up(
-            RuntimeFault(f"the model's process did not answer within {limit_s:.0f} s")
-        )
-        self.kill()
+        reply = answer.header
+        if not reply["ok"]:
+            raise _refusal(str(reply["kind"]), str(reply["message"]))
+        self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
+        return answer
 
 
 def _refusal(kind: str, message: str) -> EdgeTranError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,18 @@ some_tensors = st.dictionaries(
 )
 
 
-def read(stream: io.BytesIO) -> tuple[wire.Header, dict[str, wire.Tensor]]:
-    header = json.loads(stream.read(wire.header_length(stream.read(wire.LENGTH.size))))
-    pieces = [stream.read(size) for size in wire.tensor_sizes(header)]
-    return header, wire.unpack_tensors(header, pieces)
+def read(stream: io.BytesIO) -> tuple[wire.Header, dict[str, wire.Tensor], float]:
+    length, seconds = wire.read_prefix(stream.read(wire.PREFIX.size))
+    layout = wire.read_header(stream.read(length))
+    return layout.header, wire.unpack_tensors(layout, stream.read(layout.size_bytes)), seconds
 
 
 @given(some_tensors, st.dictionaries(st.text(min_size=1).filter("tensors".__ne__), st.integers()))
 def test_a_frame_survives(tensors: dict[str, wire.Tensor], header: dict[str, Any]) -> None:
-    stream = io.BytesIO(b"".join([*wire.pack(header, tensors), *wire.pack({"op": "next"}, {})]))
-    found_header, found = read(stream)
+    pieces = [*wire.pack(header, tensors, 0.25), *wire.pack({"op": "next"}, {})]
+    stream = io.BytesIO(b"".join(pieces))
+    found_header, found, seconds = read(stream)
+    assert seconds == 0.25
     assert {name: found_header[name] for name in header} == header
     assert list(found) == list(tensors)
     for name, tensor in tensors.items():
@@ -43,10 +44,10 @@ def test_a_frame_survives(tensors: dict[str, wire.Tensor], header: dict[str, Any
 
 def test_tensors_with_strides_arrive_in_order() -> None:
     tensor = np.arange(12).reshape(3, 4).T[::-1]
-    _, found = read(io.BytesIO(b"".join(wire.pack({}, {"x": tensor}))))
+    _, found, _ = read(io.BytesIO(b"".join(wire.pack({}, {"x": tensor}))))
     np.testing.assert_array_equal(found["x"], tensor)
 
 
 def test_what_is_no_frame_is_refused_before_it_is_read() -> None:
     with pytest.raises(ValueError, match="no frame"):
-        wire.header_length(b"HTTP")
+        wire.read_prefix(b"HTTP/1.1 400")

@@ -1,7 +1,7 @@
 """Answers the supervisor's requests, one at a time, until it hangs up.
 
     load  runtime, path, threads    -> load_s, runtime, inputs, outputs
-    run   tensors                   -> run_s, tensors
+    run   tensors                   -> tensors; the frame's seconds are the run's
     time  runs, min_s, max_s,
           max_runs, tensors         -> tensors {"samples_s": float64 (n,)}
 
@@ -10,7 +10,6 @@ A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
 takes as long as a small model.
 """
 
-import json
 import resource
 import socket
 import sys
@@ -32,6 +31,7 @@ from edgetran_daemon.worker import wire
 from edgetran_daemon.worker.wire import Header
 
 Reply = Tuple[Header, Mapping[str, Tensor]]
+Request = Tuple[wire.Layout, Dict[str, Tensor]]
 
 
 class Worker:
@@ -41,17 +41,20 @@ class Worker:
         self._socket = connection
         self._reader = connection.makefile("rb")
         self._runtime: Optional[Runtime] = None
+        self._fits: Optional[wire.Layout] = None  # the last one that the graph takes
+        self._run_s = 0.0
 
     def serve(self) -> None:
         while True:
             request = self._receive()
             if request is None:
                 return  # the supervisor closed its end, or died
+            self._run_s = 0.0
             self._send(*self._answer(*request))
 
-    def _answer(self, header: Header, tensors: Mapping[str, Tensor]) -> Reply:
+    def _answer(self, layout: wire.Layout, tensors: Mapping[str, Tensor]) -> Reply:
         try:
-            reply, results = self._do(header, tensors)
+            reply, results = self._do(layout, tensors)
         except InputRefused as exc:
             return {"ok": False, "kind": "input", "message": str(exc)}, {}
         except MemoryError as exc:
@@ -60,20 +63,30 @@ class Worker:
             return {"ok": False, "kind": "fault", "message": f"{type(exc).__name__}: {exc}"}, {}
         return {"ok": True, **reply}, results
 
-    def _do(self, header: Header, tensors: Mapping[str, Tensor]) -> Reply:
+    def _do(self, layout: wire.Layout, tensors: Mapping[str, Tensor]) -> Reply:
+        header = layout.header
         if header["op"] == "load":
             loaded = self._load(header["runtime"], header["path"], header["threads"])
             return {**loaded, "peak_memory_bytes": peak_memory_bytes()}, {}
         if self._runtime is None:
             raise RuntimeFailure("nothing is loaded")
         if header["op"] == "run":
-            started = time.perf_counter()
-            results = self._runtime.run(tensors)
-            return {"run_s": time.perf_counter() - started}, results
+            return {}, self._run(self._runtime, layout, tensors)
         if header["op"] == "time":
             samples_s = _time(self._runtime, tensors, header)
             return {"peak_memory_bytes": peak_memory_bytes()}, {"samples_s": samples_s}
         raise RuntimeFailure(f"no operation {header['op']!r}")
+
+    def _run(
+        self, runtime: Runtime, layout: wire.Layout, tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        if layout is not self._fits:
+            runtime.check(tensors)  # of types and shapes alone, which the layout fixes
+            self._fits = layout
+        started = time.perf_counter()
+        results = runtime.run_checked(tensors)
+        self._run_s = time.perf_counter() - started
+        return results
 
     def _load(self, name: str, path: str, threads: int) -> Header:
         kind = runtime_class(name)
@@ -89,16 +102,15 @@ class Worker:
             "outputs": [_described(spec) for spec in runtime.outputs],
         }
 
-    def _receive(self) -> Optional[Tuple[Header, Dict[str, Tensor]]]:
-        prefix = self._reader.read(wire.LENGTH.size)
-        if len(prefix) < wire.LENGTH.size:
+    def _receive(self) -> Optional[Request]:
+        prefix = self._reader.read(wire.PREFIX.size)
+        if len(prefix) < wire.PREFIX.size:
             return None
-        header: Header = json.loads(self._reader.read(wire.header_length(prefix)))
-        pieces = [self._reader.read(size) for size in wire.tensor_sizes(header)]
-        return header, wire.unpack_tensors(header, pieces)
+        layout = wire.read_header(self._reader.read(wire.read_prefix(prefix)[0]))
+        return layout, wire.unpack_tensors(layout, self._reader.read(layout.size_bytes))
 
     def _send(self, header: Header, tensors: Mapping[str, Tensor]) -> None:
-        self._socket.sendall(b"".join(wire.pack(header, tensors)))
+        self._socket.sendall(b"".join(wire.pack(header, tensors, self._run_s)))
 
 
 def _time(runtime: Runtime, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Tensor:

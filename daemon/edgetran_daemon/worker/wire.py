@@ -1,67 +1,98 @@
 """Frames between the supervisor and a worker: a JSON header, then raw tensors.
 
 4 bytes  length of the header, big-endian
-header   {"op": ..., "tensors": [{"name", "dtype", "shape"}, ...], ...}
+8 bytes  seconds that the runtime took, a big-endian double; 0 in a request
+header   {"op": ..., "tensors": [[name, dtype, shape], ...], ...}
 bytes    the tensors in that order, C-contiguous, the machine's byte order
+
+A model's frames hardly differ but in their bytes and seconds, so each side keeps the headers
+that it wrote and read lately.
 """
 
 import json
 import struct
-from typing import Any, Dict, List, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
 from edgetran_daemon.runtimes.base import Tensor
 
 Header = Dict[str, Any]
+Entry = Tuple[str, str, Tuple[int, ...]]  # name, dtype, shape
 
-LENGTH = struct.Struct(">I")
+PREFIX = struct.Struct(">Id")
 MAX_HEADER_BYTES = 1 << 20
+KEPT_HEADERS = 256
+KEPT_HEADER_BYTES = 4096  # a longer one is made and read anew each time
+DESCRIBING = frozenset(("inputs", "outputs"))  # what a worker answers once, in lists
 OUT_OF_MEMORY = 12  # the status a worker leaves with when a request does not fit its memory
 
 
-def pack(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> List[bytes]:
+class Layout(NamedTuple):
+    """A header that was read, and where its tensors lie in the bytes that follow."""
+
+    header: Header  # shared between frames: not to be changed
+    tensors: Tuple[Tuple[str, "np.dtype[Any]", Tuple[int, ...], int], ...]  # the last: its start
+    size_bytes: int
+
+
+def pack(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor], seconds: float = 0.0
+) -> List[bytes]:
     """The pieces of one frame, to be written in order."""
-    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    described = [
-        {"name": name, "dtype": array.dtype.str, "shape": array.shape}
-        for name, array in arrays.items()
+    entries = tuple((name, array.dtype.str, array.shape) for name, array in tensors.items())
+    kept = sum(map(len, tensors)) <= KEPT_HEADER_BYTES and not header.keys() & DESCRIBING
+    text = _kept_text(tuple(header.items()), entries) if kept else _text(header, entries)
+    return [
+        PREFIX.pack(len(text), seconds),
+        text,
+        *(array.tobytes() for array in tensors.values()),  # in C order, whatever its strides
     ]
-    text = json.dumps({**header, "tensors": described}).encode()
-    return [LENGTH.pack(len(text)), text, *(array.tobytes() for array in arrays.values())]
 
 
-def header_length(data: bytes) -> int:
-    (length,) = LENGTH.unpack(data)
+@lru_cache(maxsize=KEPT_HEADERS)
+def _kept_text(header: Tuple[Tuple[str, Any], ...], entries: Tuple[Entry, ...]) -> bytes:
+    return _text(dict(header), entries)
+
+
+def _text(header: Mapping[str, Any], entries: Tuple[Entry, ...]) -> bytes:
+    return json.dumps({**header, "tensors": entries}).encode()
+
+
+def read_prefix(data: "bytes | bytearray") -> Tuple[int, float]:
+    """Bytes of the header, and seconds."""
+    length, seconds = PREFIX.unpack(data)
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {length} bytes is no frame of ours")
-    return int(length)
+    return int(length), float(seconds)
 
 
-def tensor_sizes(header: Mapping[str, Any]) -> List[int]:
-    """Bytes of each tensor that follows the header."""
-    found = []
-    for entry in header["tensors"]:
-        size = np.dtype(entry["dtype"]).itemsize
-        for length in entry["shape"]:
+def read_header(text: bytes) -> Layout:
+    """The same object for the same text, while it is kept."""
+    return _kept_layout(text) if len(text) <= KEPT_HEADER_BYTES else _layout(text)
+
+
+@lru_cache(maxsize=KEPT_HEADERS)
+def _kept_layout(text: bytes) -> Layout:
+    return _layout(text)
+
+
+def _layout(text: bytes) -> Layout:
+    header = json.loads(text.decode())
+    found, start = [], 0
+    for name, code, shape in header["tensors"]:
+        kind = np.dtype(code)
+        found.append((name, kind, tuple(shape), start))
+        size = kind.itemsize
+        for length in shape:
             size *= length
-        found.append(size)
-    return found
-
-
-def pieces_of(header: Mapping[str, Any], body: "bytes | bytearray") -> List[memoryview]:
-    """Each tensor's bytes, not copied."""
-    found, start, view = [], 0, memoryview(body)
-    for size in tensor_sizes(header):
-        found.append(view[start : start + size])
         start += size
-    return found
+    return Layout(header, tuple(found), start)
 
 
-def unpack_tensors(
-    header: Mapping[str, Any], pieces: Sequence["bytes | memoryview"]
-) -> Dict[str, Tensor]:
+def unpack_tensors(layout: Layout, body: "bytes | bytearray") -> Dict[str, Tensor]:
+    """Views of the bytes."""
     return {
-        entry["name"]: np.frombuffer(data, entry["dtype"]).reshape(entry["shape"])
-        for entry, data in zip(header["tensors"], pieces)
+        name: np.ndarray(shape, kind, body, start) for name, kind, shape, start in layout.tensors
     }
