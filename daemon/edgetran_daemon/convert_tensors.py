@@ -1,7 +1,8 @@
 """Tensors of the Open Inference Protocol to arrays and back, raw or typed.
 
 Strings (BYTES) are arrays of dtype object that hold bytes; raw, each has its length
-before it: 4 bytes, little-endian.
+before it: 4 bytes, little-endian. A client's requests hardly differ but in their contents, so
+what is known of a raw tensor's name, type and shape is kept.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from typing import Any, Optional
+from functools import lru_cache
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 from edgetran_protos.errors import InputError
@@ -48,9 +50,20 @@ TYPED_FIELDS: Mapping[str, str] = {  # where typed contents of a datatype live
     BYTES: "bytes_contents",
 }
 LENGTH = struct.Struct("<I")
+KEPT_FORMS = 256
+KEPT_FORM_BYTES = 1024  # a longer description is read anew each time
 SHARED_MEMORY = "shared_memory_region"
 
 
+class Form(NamedTuple):
+    """A raw tensor of numbers without its contents."""
+
+    kind: np.dtype[Any]
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+@lru_cache(maxsize=KEPT_FORMS)
 def datatype(dtype: str) -> str:
     if np.dtype(dtype) == np.dtype(object):
         return BYTES
@@ -71,10 +84,34 @@ def infer_inputs(request: Any) -> dict[str, Tensor]:
         )
     found: dict[str, Tensor] = {}
     for place, tensor in enumerate(request.inputs):
-        if tensor.name in found:
-            raise InputError(f"input {tensor.name!r} came twice")
-        found[tensor.name] = _array(tensor, raw[place] if raw else None)
+        name = tensor.name
+        if name in found:
+            raise InputError(f"input {name!r} came twice")
+        found[name] = _raw_array(tensor, raw[place]) if raw else _array(tensor, None)
     return found
+
+
+def _raw_array(tensor: Any, data: bytes) -> Tensor:
+    described = tensor.SerializeToString()
+    form = _form(described) if len(described) <= KEPT_FORM_BYTES else None
+    if form is None or len(data) != form.size_bytes:
+        return _array(tensor, data)  # which says what is wrong with it
+    return np.ndarray(form.shape, form.kind, data)
+
+
+@lru_cache(maxsize=KEPT_FORMS)
+def _form(described: bytes) -> Optional[Form]:
+    """None: not numbers, none of them, or not as it should be."""
+    tensor = message("ModelInferRequest.InferInputTensor").FromString(described)
+    try:
+        _check(tensor, b"")
+    except InputError:
+        return None
+    if tensor.datatype == BYTES or 0 in tensor.shape:
+        return None
+    kind = np.dtype(DATATYPES[tensor.datatype])
+    size_bytes = math.prod(tensor.shape) * kind.itemsize
+    return Form(kind, tuple(tensor.shape), size_bytes)
 
 
 def _array(tensor: Any, data: Optional[bytes]) -> Tensor:
@@ -179,7 +216,7 @@ def infer_response(
     """Raw contents when the request came raw or a type has no other, typed ones otherwise."""
     response = message("ModelInferResponse")(model_name=model, model_version=version, id=request.id)
     chosen = _asked(request, outputs, labels)
-    kinds = {name: datatype(tensor.dtype.name) for name, tensor in chosen.items()}
+    kinds = {name: datatype(tensor.dtype.str) for name, tensor in chosen.items()}
     # The protocol wants all of a response's tensors in one of the two places.
     raw = bool(request.raw_input_contents) or not set(kinds.values()) <= set(TYPED_FIELDS)
     for name, values in chosen.items():
@@ -214,5 +251,7 @@ def _asked(
 
 def _raw(values: Tensor, kind: str) -> bytes:
     if kind != BYTES:
+        if values.dtype.str == DATATYPES[kind]:
+            return values.tobytes()
         return values.astype(DATATYPES[kind], copy=False).tobytes()
     return b"".join(LENGTH.pack(len(one)) + one for one in values.ravel())

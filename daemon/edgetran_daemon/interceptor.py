@@ -21,75 +21,6 @@ if TYPE_CHECKING:  # gRPC's own class takes no type arguments at run time
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Optional[Handler]]]
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    def __init__(self, activity: Activity) -> None:
-        self._activity = activity
-
-    async def intercept_service(
-        self, continuation: Continuation, details: grpc.HandlerCallDetails
-    ) -> Optional[Handler]:
-        handler = await continuation(details)
-        if handler is None or not is_ours(details.method):
-            return handler
-        return self._wrapped(handler, details.method)
-
-    def _wrapped(self, handler: Any, method: str) -> Handler:
-        codecs = {
-            "request_deserializer": _forgiving(handler.request_deserializer),
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._streaming(handler.stream_stream, method), **codecs
-            )
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._streaming(handler.unary_stream, method), **codecs
-            )
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._single(handler.stream_unary, method), **codecs
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._single(handler.unary_unary, method), **codecs
-        )
-
-    def _single(self, call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Any]:
-        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            with self._activity.call():
-                try:
-                    return await call(_well_formed(request), context)
-                except Exception as exc:
-                    return await _abort(context, exc, method)
-
-        return wrapped
-
-    def _streaming(
-        self, call: Callable[..., AsyncIterator[Any]], method: str
-    ) -> Callable[..., Any]:
-        # Written with context.write, not as a generator: when the client hangs
-        # up, the inner generator must be closed at once, not when it is collected.
-        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            with self._activity.call():
-                events: Any = None
-                try:
-                    events = call(_well_formed(request), context)
-                    async for event in events:
-                        await context.write(event)
-                except Exception as exc:
-                    await _abort(context, exc, method)
-                finally:
-                    if events is not None:
-                        await events.aclose()
-
-        return wrapped
-
-
-def is_ours(method: str) -> bool:
-    """Unknown methods, health and reflection answer for themselves."""
-    return method.startswith(("/edgetran.v1.", "/inference."))
-
-
 @dataclass(frozen=True)
 class Malformed:
     """Stands for a message that cannot be read; gRPC itself would call that our failure."""
@@ -108,18 +39,100 @@ def _forgiving(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _well_formed(request: Any) -> Any:
-    """A message, or a stream of them, as it is. Raises UsageError when one is malformed."""
+    """The message as it is. Raises UsageError when it is malformed."""
     if isinstance(request, Malformed):
         raise UsageError(
             f"the message cannot be read: {request.reason}",
             hint="does the client speak this daemon's protocol?",
         )
-    return _each_well_formed(request) if hasattr(request, "__aiter__") else request
+    return request
 
 
 async def _each_well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
         yield _well_formed(request)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self._known: dict[str, tuple[Handler, Handler]] = {}  # by method: gRPC's, and wrapped
+
+    async def intercept_service(
+        self, continuation: Continuation, details: grpc.HandlerCallDetails
+    ) -> Optional[Handler]:
+        handler = await continuation(details)
+        if handler is None or not is_ours(details.method):
+            return handler
+        known = self._known.get(details.method)
+        if known is None or known[0] is not handler:
+            known = handler, self._wrapped(handler, details.method)
+            self._known[details.method] = known
+        return known[1]
+
+    def _wrapped(self, handler: Any, method: str) -> Handler:
+        codecs = {
+            "request_deserializer": _forgiving(handler.request_deserializer),
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._streaming(handler.stream_stream, method, _each_well_formed), **codecs
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._streaming(handler.unary_stream, method), **codecs
+            )
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._single(handler.stream_unary, method, _each_well_formed), **codecs
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._single(handler.unary_unary, method), **codecs
+        )
+
+    def _single(
+        self,
+        call: Callable[..., Awaitable[Any]],
+        method: str,
+        well_formed: Callable[[Any], Any] = _well_formed,
+    ) -> Callable[..., Any]:
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            with self._activity.call():
+                try:
+                    return await call(well_formed(request), context)
+                except Exception as exc:
+                    return await _abort(context, exc, method)
+
+        return wrapped
+
+    def _streaming(
+        self,
+        call: Callable[..., AsyncIterator[Any]],
+        method: str,
+        well_formed: Callable[[Any], Any] = _well_formed,
+    ) -> Callable[..., Any]:
+        # Written with context.write, not as a generator: when the client hangs
+        # up, the inner generator must be closed at once, not when it is collected.
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            with self._activity.call():
+                events: Any = None
+                try:
+                    events = call(well_formed(request), context)
+                    async for event in events:
+                        await context.write(event)
+                except Exception as exc:
+                    await _abort(context, exc, method)
+                finally:
+                    if events is not None:
+                        await events.aclose()
+
+        return wrapped
+
+
+def is_ours(method: str) -> bool:
+    """Unknown methods, health and reflection answer for themselves."""
+    return method.startswith(("/edgetran.v1.", "/inference."))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, method: str) -> None:

@@ -44,7 +44,8 @@ class Question:
     sent_s: float = 0.0
 
     def phases(self, run_s: float, now_s: float) -> Phases:
-        sent_s = max(self.sent_s, self.turn_s)  # it may have been sent before its turn
+        # It may have been sent before its turn, and answered before the system call returned.
+        sent_s = max(self.turn_s, min(self.sent_s, now_s - run_s))
         return Phases(
             queue_s=self.turn_s - self.asked_s,
             input_s=sent_s - self.turn_s,

@@ -258,3 +258,29 @@ def test_whatever_comes_is_read_or_refused(request_: Any, raw: list[bytes] | Non
     except InputError:
         return
     assert list(found.shape) == list(request_.inputs[0].shape)
+
+
+def test_what_is_kept_of_a_tensor_does_not_hide_a_mistake_of_the_next() -> None:
+    """The same description with other contents, and nearly the same description."""
+
+    def asked(data: bytes, *shape: int, **more: Any) -> Any:
+        request = message("ModelInferRequest")(raw_input_contents=[data])
+        request.inputs.add(name="x", datatype="INT32", shape=shape, **more)
+        return request
+
+    for _ in range(2):
+        for first in (1, 2):
+            data = np.array([[first, 5, 6]], "<i4").tobytes()
+            np.testing.assert_array_equal(
+                convert_tensors.infer_inputs(asked(data, 1, 3))["x"], [[first, 5, 6]]
+            )
+        with pytest.raises(InputError, match="bytes"):
+            convert_tensors.infer_inputs(asked(data[:-1], 1, 3))
+        with pytest.raises(InputError, match="shape"):
+            convert_tensors.infer_inputs(asked(data, -1, -3))
+        with pytest.raises(InputError, match="typed contents"):
+            convert_tensors.infer_inputs(asked(data, 1, 3, contents={"int_contents": [1, 2, 3]}))
+        shared = asked(data, 1, 3)
+        shared.inputs[0].parameters["shared_memory_region"].string_param = "r"
+        with pytest.raises(InputError, match="shared memory"):
+            convert_tensors.infer_inputs(shared)
