@@ -122,7 +122,7 @@ class ServedModel:
             started = time.perf_counter()
             tensors = await self._tokenized(texts)
             tokenize_s = time.perf_counter() - started
-            ran = await self._run(self.own_inputs(tensors))
+            ran = await self._run(self.own_inputs(tensors), len(texts))
         predictions = self._codec.decode(ran.outputs[LOGITS])
         self.recent.extend(t for t in texts[:1] if sum(map(len, t)) <= RECENT_CHARACTERS)
         return Answer(predictions, tokenize_s, ran.run_s)
@@ -140,12 +140,11 @@ class ServedModel:
 
     async def infer(self, inputs: Mapping[str, Tensor]) -> Ran:
         """Raises BoardBusy when the queue is full, InputError, ModelDown, RuntimeFault."""
-        if row_count(inputs) > MAX_ROWS:
-            raise InputError(
-                f"{row_count(inputs)} rows in one request", hint=f"send at most {MAX_ROWS}"
-            )
+        rows = row_count(inputs)
+        if rows > MAX_ROWS:
+            raise InputError(f"{rows} rows in one request", hint=f"send at most {MAX_ROWS}")
         with self._admitted():
-            return await self._run(inputs)
+            return await self._run(inputs, rows)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -166,16 +165,16 @@ class ServedModel:
             if not self._under_way:
                 self._unused.set()
 
-    async def _run(self, inputs: Mapping[str, Tensor]) -> Ran:
+    async def _run(self, inputs: Mapping[str, Tensor], rows: int) -> Ran:
         try:
             ran = await (await self._living_worker()).run(inputs)
         except RuntimeFault:
             self.conduct.fail()
             raise
         self.requests += 1
-        self.statistics.executed(row_count(inputs), ran.phases)
-        self.statistics.answered(row_count(inputs), ran.phases)
-        self.conduct.answer(row_count(inputs), ran.run_s)
+        self.statistics.executed(rows, ran.phases)
+        self.statistics.answered(rows, ran.phases)
+        self.conduct.answer(rows, ran.run_s)
         return ran
 
     async def _living_worker(self) -> WorkerProcess:

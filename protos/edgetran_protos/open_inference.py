@@ -8,6 +8,7 @@ program may import both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ for _file in FILES.file:
     POOL.Add(_file)
 
 
+@lru_cache(maxsize=None)
 def message(name: str) -> Any:
     """The message class `inference.<name>`, e.g. message("ModelInferRequest")."""
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
