@@ -403,6 +403,7 @@ def assert_says_how_to_go_on(ended: Ended, how: int) -> None:
 
 
 class TestInterrupted:
+    @pytest.mark.slow
     def test_late(self, place: Place, whole: Ended) -> None:
         """A run that stands before its last training, killed in it and while deploying."""
         run = shutil.copytree(place.path / "run", place.path / "late")
