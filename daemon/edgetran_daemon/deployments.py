@@ -82,11 +82,11 @@ class Deployments:
 
     def model(self, name: str) -> tuple[str, ServedModel]:
         """An empty name: the only model. Raises UnknownModel, ModelUnloaded."""
-        names = sorted(self._served)
-        if not name and len(names) == 1:
-            name = names[0]
         if name in self._served:
             return name, self._served[name]
+        names = sorted(self._served)
+        if not name and len(names) == 1:
+            return names[0], self._served[names[0]]
         kept = self._ledger.find(name)
         if kept is not None and not kept.loaded:
             raise ModelUnloaded(f"model {name!r} is deployed but not loaded", hint="load it first")

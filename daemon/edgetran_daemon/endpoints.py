@@ -61,7 +61,7 @@ class TensorEndpoint(Endpoint):
         return self.model.loaded.outputs
 
     async def infer(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        strings = [name for name, tensor in inputs.items() if tensor.dtype == np.dtype(object)]
+        strings = [name for name, tensor in inputs.items() if tensor.dtype.hasobject]
         if strings:
             raise InputError(
                 f"input {strings[0]!r} holds BYTES, but {self.name} takes numbers",
