@@ -3,6 +3,15 @@
 from edgetran_host.export.program import export_program
 from edgetran_host.export.running import run_graph, run_onnx
 from edgetran_host.export.variants import Exported, export_variants
-from edgetran_host.export.work import count_work
+from edgetran_host.export.work import GraphWork, count_graph, count_work
 
-__all__ = ["Exported", "count_work", "export_program", "export_variants", "run_graph", "run_onnx"]
+__all__ = [
+    "Exported",
+    "GraphWork",
+    "count_graph",
+    "count_work",
+    "export_program",
+    "export_variants",
+    "run_graph",
+    "run_onnx",
+]

@@ -1,110 +1,159 @@
-"""Counts what one inference of an exported graph costs, operation by operation.
-
-Shapes come from ONNX's own inference with the batch set to one row.
-"""
+"""Counts what one run of an ONNX graph costs, operator by operator, of ours and of any other."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from edgetran_protos.bundle import Work
 from edgetran_protos.errors import ExportError
 
+from edgetran_host.export.products import Products, operator_of, rule_of
+from edgetran_host.export.tensors import Tensors, infer, read_graph, set_lengths
+
 FREE = {  # change no data, or are folded when the graph is loaded
     "Constant", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Shape", "Cast",
     "CastLike",
 }  # fmt: skip
-FLOAT_PRODUCTS = {"MatMul", "Gemm", "Conv"}
-INT_PRODUCTS = {"MatMulInteger", "ConvInteger"}
-
-Shape = tuple[int, ...]
+TABLES = {"Gather": (0,), "EmbedLayerNormalization": (2, 3, 4)}  # inputs that are looked up
+IN_INT8_BETWEEN = {"MatMul", "Gemm", "Conv"}  # scales; runtimes fuse the three
 
 
-@dataclass
-class _Sizes:
-    """What is known of every tensor of a graph."""
+@dataclass(frozen=True)
+class OperatorWork:
+    """All nodes of one operator together."""
 
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    widths: dict[str, int] = field(default_factory=dict)  # bytes an element
-    constants: set[str] = field(default_factory=set)
+    nodes: int = 0
+    matmul_flops: float = 0.0
+    int8_ops: float = 0.0
+    moved_bytes: float = 0.0  # activations that others than products read and write
+    weight_bytes: float = 0.0  # counted with the first operator that reads them
+    embedding_bytes: float = 0.0
 
-    def shape_of(self, name: str) -> Shape:
-        """Raises ExportError when it cannot be worked out."""
-        shape = self.shapes.get(name)
-        if shape is None or (0 in shape and name not in self.constants):
-            raise ExportError(f"the shape of {name} in the graph is not known")
-        return shape
+    def __add__(self, other: OperatorWork) -> OperatorWork:
+        return OperatorWork(
+            self.nodes + other.nodes,
+            self.matmul_flops + other.matmul_flops,
+            self.int8_ops + other.int8_ops,
+            self.moved_bytes + other.moved_bytes,
+            self.weight_bytes + other.weight_bytes,
+            self.embedding_bytes + other.embedding_bytes,
+        )
 
-    def bytes_of(self, name: str) -> int:
-        return math.prod(self.shape_of(name)) * self.widths[name]
+
+@dataclass(frozen=True)
+class Uncounted:
+    """A node whose cost is missing from the sums."""
+
+    name: str
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GraphWork:
+    """What one run costs, and what of it could not be counted."""
+
+    total: Work
+    operators: Mapping[str, OperatorWork]
+    uncounted: tuple[Uncounted, ...]
+    lengths: Mapping[str, int]  # of the axes that the graph leaves open
 
 
 def count_work(path: Path) -> Work:
-    """The work of one row. Raises ExportError when a shape cannot be worked out."""
-    model = onnx.load(path)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    del model.graph.value_info[:]
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    except onnx.shape_inference.InferenceError as exc:
-        first = str(exc).strip().splitlines()[0]
-        raise ExportError(f"the shapes of {path.name} are inconsistent: {first}") from exc
-    sizes = _sizes(graph)
-    tables = {node.input[0] for node in graph.node if node.op_type == "Gather"} & sizes.constants
-    read = {name for node in graph.node for name in node.input} & sizes.constants
+    """The work of one row. Raises ExportError when a node's cost cannot be worked out."""
+    found = count_graph(path)
+    if found.uncounted:
+        first = found.uncounted[0]
+        more = f", and {len(found.uncounted) - 1} more" if len(found.uncounted) > 1 else ""
+        raise ExportError(
+            f"what {first.operator} {first.name} costs is not known: {first.reason}{more}",
+            hint="count_graph counts the rest and lists what is missing",
+        )
+    return found.total
+
+
+def count_graph(path: Path, lengths: Mapping[str, int] | None = None) -> GraphWork:
+    """The work of one run of any ONNX graph; what no rule counts is listed, never zero.
+
+    lengths: of open axes by name, say {"sequence": 128}; one that comes first in every
+    input is taken for the batch, of one row. Raises ExportError, UsageError.
+    """
+    model = read_graph(path)
+    used = set_lengths(model, lengths or {})
+    tensors = infer(model, path.name)
+    counter = _Counter(tensors, list(_running(model.graph, tensors)))
+    operators: dict[str, OperatorWork] = {}
+    uncounted: list[Uncounted] = []
+    for node in counter.nodes:
+        operator = operator_of(node)
+        try:
+            work = counter.work_of(node)
+        except ExportError as exc:
+            uncounted.append(Uncounted(node.name or node.output[0], operator, str(exc)))
+        else:
+            operators[operator] = operators.get(operator, OperatorWork()) + work
+    return GraphWork(_total(operators), operators, tuple(uncounted), used)
+
+
+class _Counter:
+    """Counts nodes one by one; a constant counts with its first reader."""
+
+    def __init__(self, tensors: Tensors, nodes: Sequence[onnx.NodeProto]) -> None:
+        self.nodes = nodes
+        self._tensors = tensors
+        self._scaled = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
+        self._scaled |= tensors.dequantised
+        self._whole = {
+            name
+            for node in nodes
+            for at, name in enumerate(node.input)
+            if at not in TABLES.get(node.op_type, ())
+        }
+        self._read: set[str] = set()
+
+    def work_of(self, node: onnx.NodeProto) -> OperatorWork:
+        """Raises ExportError when it cannot be worked out."""
+        rule = rule_of(node)
+        products = rule(node, self._tensors.shape_of) if rule else Products()
+        if node.op_type in IN_INT8_BETWEEN and self._scaled.issuperset(node.input[:2]):
+            products = Products(int8_ops=products.float_ops)
+        constants = self._tensors.constants
+        names = [name for name in (*node.input, *node.output) if name]  # '': one left out
+        moved = 0.0
+        if not rule and node.op_type not in FREE:
+            moved = sum(self._tensors.bytes_of(name) for name in names if name not in constants)
+        new = {name for name in names if name in constants} - self._read
+        self._read |= new
+        return OperatorWork(
+            nodes=1,
+            matmul_flops=products.float_ops,
+            int8_ops=products.int8_ops,
+            moved_bytes=moved,
+            weight_bytes=sum(constants[name] for name in new & self._whole),
+            embedding_bytes=sum(constants[name] for name in new - self._whole),
+        )
+
+
+def _running(graph: onnx.GraphProto, tensors: Tensors) -> Iterator[onnx.NodeProto]:
+    """Nodes that depend on the inputs; the others are computed when the graph is loaded."""
+    for node in graph.node:
+        named = [name for name in node.input if name]
+        if node.op_type == "Constant" or (named and set(named) <= tensors.constants.keys()):
+            tensors.fold(node)
+        else:
+            yield node
+
+
+def _total(operators: Mapping[str, OperatorWork]) -> Work:
+    whole = sum(operators.values(), OperatorWork())
     return Work(
-        matmul_flops=sum(_product(n, sizes) for n in graph.node if n.op_type in FLOAT_PRODUCTS),
-        int8_ops=sum(_product(n, sizes) for n in graph.node if n.op_type in INT_PRODUCTS),
-        elementwise_bytes=float(sum(_moved(node, sizes) for node in graph.node)),
-        weight_bytes=float(sum(sizes.bytes_of(name) for name in read - tables)),
-        embedding_bytes=float(sum(sizes.bytes_of(name) for name in tables)),
-        kernel_launches=sum(node.op_type not in FREE for node in graph.node),
+        matmul_flops=whole.matmul_flops,
+        int8_ops=whole.int8_ops,
+        elementwise_bytes=whole.moved_bytes,
+        weight_bytes=whole.weight_bytes,
+        embedding_bytes=whole.embedding_bytes,
+        kernel_launches=sum(w.nodes for name, w in operators.items() if name not in FREE),
     )
-
-
-def _sizes(graph: onnx.GraphProto) -> _Sizes:
-    sizes = _Sizes()
-    for tensor in graph.initializer:
-        sizes.shapes[tensor.name] = tuple(tensor.dims)
-        sizes.widths[tensor.name] = _width(tensor.data_type)
-        sizes.constants.add(tensor.name)
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.HasField("shape"):
-            sizes.shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
-        sizes.widths[value.name] = _width(kind.elem_type)
-    sizes.constants |= {n.output[0] for n in graph.node if n.op_type == "Constant"}
-    return sizes
-
-
-def _width(kind: int) -> int:
-    return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize)
-
-
-def _product(node: onnx.NodeProto, sizes: _Sizes) -> float:
-    """Two operations a multiply-add."""
-    out, left = sizes.shape_of(node.output[0]), sizes.shape_of(node.input[0])
-    if node.op_type.startswith("Conv"):
-        depth = math.prod(sizes.shape_of(node.input[1])[1:])
-    else:
-        transposed = node.op_type == "Gemm" and _attribute(node, "transA")
-        depth = left[0] if transposed else left[-1]
-    return 2.0 * math.prod(out) * depth
-
-
-def _moved(node: onnx.NodeProto, sizes: _Sizes) -> int:
-    """Activation bytes that an operation other than a product reads and writes."""
-    if node.op_type in FREE | FLOAT_PRODUCTS | INT_PRODUCTS:
-        return 0
-    named = [name for name in (*node.input, *node.output) if name]  # '': an input left out
-    return sum(sizes.bytes_of(name) for name in named if name not in sizes.constants)
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> int:
-    found: Mapping[str, int] = {a.name: a.i for a in node.attribute}
-    return found.get(name, 0)
