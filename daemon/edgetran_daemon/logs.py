@@ -80,7 +80,7 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _short(name: str) -> str:
-    return name.rpartition("edgetran_daemon.")[2]
+    return name.rpartition(".")[2] if name.startswith("edgetran_daemon.") else name
 
 
 def _utc(record: logging.LogRecord) -> str:

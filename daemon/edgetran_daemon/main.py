@@ -21,18 +21,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from edgetran_protos.errors import EdgeTranError
 
-from edgetran_daemon.board import Board
-from edgetran_daemon.certificates import Certificates
-from edgetran_daemon.checking import findings, serves
-from edgetran_daemon.configuration import default_state, resolve, written
-from edgetran_daemon.installing import install
+from edgetran_daemon.board.board import Board
+from edgetran_daemon.deployment.rules import Rules, WatchRule
 from edgetran_daemon.logs import set_up
-from edgetran_daemon.options import parse
-from edgetran_daemon.pairing import FOLDER, pair
-from edgetran_daemon.rules import Rules, WatchRule
+from edgetran_daemon.security.certificates import Certificates
+from edgetran_daemon.security.pairing import FOLDER, pair
 from edgetran_daemon.server import serve
-from edgetran_daemon.serving_rules import ServingRule
-from edgetran_daemon.settings import Settings, is_loopback, parse_listen, parse_metrics
+from edgetran_daemon.serving.serving_rules import ServingRule
+from edgetran_daemon.settings.checking import findings, serves
+from edgetran_daemon.settings.configuration import default_state, resolve, written
+from edgetran_daemon.settings.installing import install
+from edgetran_daemon.settings.options import parse
+from edgetran_daemon.settings.settings import Settings, is_loopback, parse_listen, parse_metrics
 
 MEBI = 1 << 20
 HINTS = {  # what to do when the system refuses

@@ -19,14 +19,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edgetran_daemon.board import Board
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.interceptor import is_ours
+from edgetran_daemon.board.board import Board
+from edgetran_daemon.board.telemetry import temperature_c
+from edgetran_daemon.board.throttling import Throttling
+from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.sensors import PowerSensor
-from edgetran_daemon.serving import ServedModel
-from edgetran_daemon.settings import join
-from edgetran_daemon.telemetry import temperature_c
-from edgetran_daemon.throttling import Throttling
+from edgetran_daemon.services.interceptor import is_ours
+from edgetran_daemon.serving.served_model import ServedModel
+from edgetran_daemon.settings.settings import join
 
 log = logging.getLogger(__name__)
 

@@ -30,30 +30,30 @@ from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import (
 )
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import add_TextServiceServicer_to_server
 
-from edgetran_daemon.access import AccessInterceptor
 from edgetran_daemon.activity import Activity
-from edgetran_daemon.board import Board, emulated, free_cores, this_machine
-from edgetran_daemon.certificates import server_credentials
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.describe import Device
-from edgetran_daemon.emulation import BoardClock
+from edgetran_daemon.board.board import Board, emulated, free_cores, this_machine
+from edgetran_daemon.board.describe import Device
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.ledger import Ledger, write_atomically
 from edgetran_daemon.faults import point
-from edgetran_daemon.interceptor import ErrorInterceptor
-from edgetran_daemon.lease import Leases
-from edgetran_daemon.ledger import Ledger, write_atomically
-from edgetran_daemon.measurement import Measurements
+from edgetran_daemon.measuring.emulation import BoardClock
+from edgetran_daemon.measuring.lease import Leases
+from edgetran_daemon.measuring.measurement import Measurements
+from edgetran_daemon.security.access import AccessInterceptor
+from edgetran_daemon.security.certificates import server_credentials
+from edgetran_daemon.security.trust import Trust
 from edgetran_daemon.sensors import known_sensors
 from edgetran_daemon.service_manager import ServiceManager
 from edgetran_daemon.services.deployment import DeploymentService
 from edgetran_daemon.services.device import DeviceService
 from edgetran_daemon.services.health import Health
+from edgetran_daemon.services.interceptor import ErrorInterceptor
 from edgetran_daemon.services.measurement import MeasurementService
 from edgetran_daemon.services.open_inference import OpenInferenceService
 from edgetran_daemon.services.text import TextService
-from edgetran_daemon.settings import UNIX, Settings, join
+from edgetran_daemon.settings.settings import UNIX, Settings, join
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
-from edgetran_daemon.trust import Trust
 from edgetran_daemon.unix_socket import check_free, private
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from edgetran_daemon.apart import apart
+from edgetran_daemon.measuring.apart import apart
 
 
 class Work:

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from edgetran_daemon.block_statistics import coefficient_of_variation, judge, mean, quantiles
-from edgetran_daemon.records import INVALID, SUSPECT, VALID
+from edgetran_daemon.measuring.block_statistics import (
+    coefficient_of_variation,
+    judge,
+    mean,
+    quantiles,
+)
+from edgetran_daemon.measuring.records import INVALID, SUSPECT, VALID
 from edgetran_daemon.runtimes.base import Tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgetran_daemon.checking import MISSING, OK, WARNING, Finding, findings, serves
 from edgetran_daemon.main import main
-from edgetran_daemon.settings import Settings
+from edgetran_daemon.settings.checking import MISSING, OK, WARNING, Finding, findings, serves
+from edgetran_daemon.settings.settings import Settings
 
 NOW_UNIX_S = 1.9e9
 

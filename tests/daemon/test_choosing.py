@@ -12,9 +12,9 @@ from typing import Any
 import onnx
 import psutil
 import pytest
-from edgetran_daemon.choosing import Choice, choose
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.ledger import Ledger
+from edgetran_daemon.deployment.choosing import Choice, choose
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.ledger import Ledger
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_devices import UnitModel, load_board
@@ -204,7 +204,7 @@ def test_the_choice_is_kept_shown_and_not_made_again(
         async def never(*_: object) -> None:
             raise AssertionError("measured again")
 
-        monkeypatch.setattr("edgetran_daemon.choosing._measured", never)
+        monkeypatch.setattr("edgetran_daemon.deployment.choosing._measured", never)
         again = Deployments(store, Ledger(state / "deployments.json"), threads=1)
         await again.restore()
         (restored,) = again.list(history=False)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgetran_daemon import configuration
-from edgetran_daemon.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
-from edgetran_daemon.kinds import NotNegative, Place, Positive, Switch, Text, Whole
 from edgetran_daemon.main import main
-from edgetran_daemon.options import parse
+from edgetran_daemon.settings import configuration
+from edgetran_daemon.settings.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
+from edgetran_daemon.settings.kinds import NotNegative, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.settings.options import parse
 from edgetran_protos.errors import UsageError
 from hypothesis import given
 from hypothesis import strategies as st

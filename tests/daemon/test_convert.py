@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgetran_daemon import convert
-from edgetran_daemon.records import MeasureSpec, Subject
+from edgetran_daemon.measuring.records import MeasureSpec, Subject
+from edgetran_daemon.services import convert
 from edgetran_protos.generated.edgetran.v1 import measurement_pb2, text_pb2
 
 

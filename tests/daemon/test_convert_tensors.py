@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgetran_daemon import convert_models, convert_tensors
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
+from edgetran_daemon.services import convert_models, convert_tensors
 from edgetran_protos.errors import InputError
 from edgetran_protos.open_inference import message
 from hypothesis import given

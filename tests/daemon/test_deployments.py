@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.ledger import Ledger
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.ledger import Ledger
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from edgetran_daemon.board import emulated, this_machine
-from edgetran_daemon.emulation import BoardClock, modelled
-from edgetran_daemon.records import MODELLED, VALID, MeasureRecord, Quantity
+from edgetran_daemon.board.board import emulated, this_machine
+from edgetran_daemon.measuring.emulation import BoardClock, modelled
+from edgetran_daemon.measuring.records import MODELLED, VALID, MeasureRecord, Quantity
 from edgetran_devices import UnitModel, load_board, names
 from edgetran_protos.bundle import Variant, Work
 from edgetran_protos.errors import UnknownTarget

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from edgetran_daemon.in_order import in_order, until
+from edgetran_daemon.services.in_order import in_order, until
 from hypothesis import given
 from hypothesis import strategies as st
 

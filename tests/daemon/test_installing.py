@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.configuration import resolve
 from edgetran_daemon.main import main
-from edgetran_daemon.unit import system_unit, user_unit
+from edgetran_daemon.settings.configuration import resolve
+from edgetran_daemon.settings.unit import system_unit, user_unit
 
 UNIT = "etc/systemd/system/edgetran-daemon.service"
 SETTINGS = "etc/edgetran/daemon.toml"

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.lease import LONGEST_TTL_S, SHORTEST_TTL_S, Leases
+from edgetran_daemon.measuring.lease import LONGEST_TTL_S, SHORTEST_TTL_S, Leases
 from edgetran_protos.errors import BoardBusy, BoardError, LeaseLost, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st

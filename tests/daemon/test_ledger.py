@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgetran_daemon.ledger import HISTORY_LIMIT, REASON_LIMIT, Ledger, Record, Slot
+from edgetran_daemon.deployment.ledger import HISTORY_LIMIT, REASON_LIMIT, Ledger, Record, Slot
 from edgetran_protos.errors import BoardError, DiskFull
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_the_old_ledger(
 WRITER = """
 import sys
 from pathlib import Path
-from edgetran_daemon.ledger import write_atomically
+from edgetran_daemon.deployment.ledger import write_atomically
 sizes = 10, 200_000
 write_atomically(Path(sys.argv[1]), b"x" * 10, "ledger")
 print(flush=True)

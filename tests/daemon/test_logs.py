@@ -32,7 +32,7 @@ def said(formatter: logging.Formatter, message: str, **extra: Any) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
-    log = logging.Logger("edgetran_daemon.serving")
+    log = logging.Logger("edgetran_daemon.serving.served_model")
     log.addHandler(handler)
     try:
         raise ValueError(message)
@@ -46,7 +46,7 @@ def test_an_event_is_one_line_of_json(message: str) -> None:
     text = said(JsonLine(), message, model="home", pid=7)
     assert text.count("\n") == 1
     line = json.loads(text)
-    assert (line["level"], line["logger"], line["message"]) == ("warning", "serving", message)
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "served_model", message)
     assert (line["model"], line["pid"]) == ("home", 7)
     assert "Traceback" in line["exception"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
@@ -57,7 +57,7 @@ def test_an_event_is_one_line_of_text(message: str) -> None:
     text = said(TextLine(), message, model="home")
     assert text.count("\n") == 1
     assert "\r" not in text
-    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING serving: ", text)
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING served_model: ", text)
     assert " model=home " in text
     unescaped = re.sub(r"\\(.)", lambda m: {"n": "\n", "r": "\r"}.get(m[1], m[1]), text)
     assert message in unescaped
@@ -65,7 +65,7 @@ def test_an_event_is_one_line_of_text(message: str) -> None:
 
 def test_the_journal_gets_a_priority_and_keeps_the_time_itself(tmp_path: Path) -> None:
     text = said(TextLine(to_journal=True), "ended")
-    assert text.startswith("<4>serving: ended")
+    assert text.startswith("<4>served_model: ended")
     with (tmp_path / "log").open("w") as stream:
         status = os.fstat(stream.fileno())
         ours = f"{status.st_dev}:{status.st_ino}"

@@ -19,8 +19,8 @@ from typing import Any
 
 import edgetran
 import pytest
-from edgetran_daemon.configuration import default_state
 from edgetran_daemon.main import main
+from edgetran_daemon.settings.configuration import default_state
 
 START_S = 30.0
 

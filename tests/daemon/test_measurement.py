@@ -15,13 +15,19 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from edgetran_daemon import measurement
-from edgetran_daemon.board import emulated, this_machine, usable_cores
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.lease import Leases
-from edgetran_daemon.ledger import Ledger
-from edgetran_daemon.measurement import Measurements, check, rows_of
-from edgetran_daemon.records import MODELLED, MeasureProgress, MeasureRecord, MeasureSpec, Subject
+from edgetran_daemon.board.board import emulated, this_machine, usable_cores
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.ledger import Ledger
+from edgetran_daemon.measuring import measurement
+from edgetran_daemon.measuring.lease import Leases
+from edgetran_daemon.measuring.measurement import Measurements, check, rows_of
+from edgetran_daemon.measuring.records import (
+    MODELLED,
+    MeasureProgress,
+    MeasureRecord,
+    MeasureSpec,
+    Subject,
+)
 from edgetran_daemon.sensors import PowerSensor, Rapl
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore

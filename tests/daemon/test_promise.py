@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgetran_daemon.conduct import KEPT_TIMES, Conduct
-from edgetran_daemon.promise import PATIENCE, at_least, broken, too_many
-from edgetran_daemon.watch import fault
+from edgetran_daemon.deployment.conduct import KEPT_TIMES, Conduct
+from edgetran_daemon.deployment.promise import PATIENCE, at_least, broken, too_many
+from edgetran_daemon.deployment.watch import fault
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from edgetran_daemon.roles import NEEDED, permits
+from edgetran_daemon.security.roles import NEEDED, permits
 from edgetran_daemon.services.health import FILES, SERVICES
 from edgetran_protos import open_inference
 from edgetran_protos.pairing import ROLES

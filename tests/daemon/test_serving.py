@@ -14,12 +14,12 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from edgetran_daemon import serving
-from edgetran_daemon.serving import ServedModel, golden_inputs
-from edgetran_daemon.serving_rules import QUEUE_LIMIT, ServingRule
+from edgetran_daemon.serving import served_model
+from edgetran_daemon.serving.served_model import ServedModel, golden_inputs
+from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, ServingRule
+from edgetran_daemon.serving.text import MAX_ROWS
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
-from edgetran_daemon.text import MAX_ROWS
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BoardBusy, InputError, ModelDown
 
@@ -109,7 +109,7 @@ def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(store: Bu
 def test_a_model_that_cannot_come_back_says_so(
     store: BundleStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(serving, "RESTART_WAIT_S", 1.5)
+    monkeypatch.setattr(served_model, "RESTART_WAIT_S", 1.5)
 
     async def work(model: ServedModel) -> None:
         store.graph(model.variant).write_bytes(b"rotten")
@@ -158,7 +158,7 @@ def test_the_end_of_a_worker_costs_its_request_alone_and_is_reported(
 def test_pauses_between_restarts_double(
     store: BundleStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(served_model, "FIRST_PAUSE_S", 0.01)
 
     async def work(model: ServedModel) -> list[float]:
         store.graph(model.variant).write_bytes(b"rotten")

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.settings import is_loopback, join, parse_listen
+from edgetran_daemon.settings.settings import is_loopback, join, parse_listen
 from edgetran_protos.errors import UsageError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from edgetran_daemon.statistics import Phases, Statistics
+from edgetran_daemon.serving.statistics import Phases, Statistics
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from edgetran_daemon import convert
-from edgetran_daemon.board import emulated, free_cores, this_machine, usable_cores
-from edgetran_daemon.power import PowerWindow
+from edgetran_daemon.board.board import emulated, free_cores, this_machine, usable_cores
+from edgetran_daemon.board.telemetry import Sample, Telemetry, idle_and_total_s
+from edgetran_daemon.measuring.power import PowerWindow
 from edgetran_daemon.sensors import PowerSensor, Rapl
-from edgetran_daemon.telemetry import Sample, Telemetry, idle_and_total_s
+from edgetran_daemon.services import convert
 
 NANO = emulated("nano")
 

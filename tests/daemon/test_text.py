@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from edgetran_daemon.text import MAX_CHARACTERS, MAX_ROWS, TextCodec, softmax
+from edgetran_daemon.serving.text import MAX_CHARACTERS, MAX_ROWS, TextCodec, softmax
 from edgetran_protos.bundle import BundleCard
 from edgetran_protos.errors import BundleError, InputError
 from hypothesis import HealthCheck, given, settings

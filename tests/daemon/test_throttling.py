@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.board import this_machine
-from edgetran_daemon.convert import telemetry_sample
-from edgetran_daemon.telemetry import Telemetry
-from edgetran_daemon.throttling import Throttling
+from edgetran_daemon.board.board import this_machine
+from edgetran_daemon.board.telemetry import Telemetry
+from edgetran_daemon.board.throttling import Throttling
+from edgetran_daemon.services.convert import telemetry_sample
 
 
 def write(path: Path, text: str) -> None:

@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.ledger import Ledger, Record
-from edgetran_daemon.rules import Rules, WatchRule
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.ledger import Ledger, Record
+from edgetran_daemon.deployment.rules import Rules, WatchRule
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgetran_daemon.serving.worker_connection import SHORT_RUN_S, Answer, WorkerConnection
 from edgetran_daemon.worker import wire
-from edgetran_daemon.worker_connection import SHORT_RUN_S, Answer, WorkerConnection
 from edgetran_protos.errors import RuntimeFault
 
 LIMIT_S = 30.0

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.worker_ends import WorkerState, how_it_ended, out_of_memory_kills
+from edgetran_daemon.serving.worker_ends import WorkerState, how_it_ended, out_of_memory_kills
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from edgetran_daemon import worker_process
 from edgetran_daemon.runtimes.base import Tensor
-from edgetran_daemon.worker_process import Loaded, WorkerProcess
+from edgetran_daemon.serving import worker_process
+from edgetran_daemon.serving.worker_process import Loaded, WorkerProcess
 from edgetran_protos.errors import InputError, ModelDown, RuntimeFault
 
 Work = Callable[[WorkerProcess, Loaded], Awaitable[Any]]

@@ -24,8 +24,8 @@ import edgetran_daemon
 import grpc
 import pytest
 from edgetran.board import Board
+from edgetran_daemon.deployment.restoration import MOST_STARTS
 from edgetran_daemon.faults import POINTS, VARIABLE
-from edgetran_daemon.restoration import MOST_STARTS
 from edgetran_protos.bundle import Bundle, parse_oci_manifest
 from edgetran_protos.errors import EdgeTranError
 from edgetran_protos.generated.edgetran.v1.deployment_pb2 import BlobRef, PutBlobRequest

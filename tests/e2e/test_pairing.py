@@ -19,9 +19,9 @@ import edgetran
 import grpc
 import pytest
 from edgetran import BoardError, BoardUnreachable, NotPermitted, paired, pairing
-from edgetran_daemon.certificates import Certificates, key_pem, new_key, pem, signed
 from edgetran_daemon.faults import POINTS, VARIABLE
 from edgetran_daemon.main import main
+from edgetran_daemon.security.certificates import Certificates, key_pem, new_key, pem, signed
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import UsageError
 from edgetran_protos.generated.edgetran.v1.pairing_pb2 import PairResponse

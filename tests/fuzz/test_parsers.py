@@ -19,11 +19,11 @@ from typing import Any
 
 import onnx
 import pytest
-from edgetran_daemon.configuration import read_file, written
-from edgetran_daemon.ledger import Ledger, Record, Slot, Trial
+from edgetran_daemon.deployment.ledger import Ledger, Record, Slot, Trial
+from edgetran_daemon.security.trust import Client, Trust
+from edgetran_daemon.serving.text import TextCodec
+from edgetran_daemon.settings.configuration import read_file, written
 from edgetran_daemon.store.self_contained import check_self_contained
-from edgetran_daemon.text import TextCodec
-from edgetran_daemon.trust import Client, Trust
 from edgetran_devices.catalogue import load_board
 from edgetran_protos.bundle import Bundle, BundleCard, parse_oci_manifest
 from edgetran_protos.errors import EdgeTranError

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import pytest
 from edgetran.board import Board
-from edgetran_daemon.roles import NEEDED
+from edgetran_daemon.security.roles import NEEDED
 from edgetran_daemon.services.health import FILES
 from edgetran_protos import open_inference
 from edgetran_protos.bundle import Bundle, digest_of

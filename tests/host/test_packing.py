@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from edgetran_daemon.text import TextCodec
+from edgetran_daemon.serving.text import TextCodec
 from edgetran_host.export import Exported, export_variants, run_onnx
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.seeds import load_seed

@@ -11,8 +11,8 @@ from edgetran_protos.errors import UsageError
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceServicer
 
-from edgetran_daemon import convert
-from edgetran_daemon.deployments import Deployments
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.services import convert
 from edgetran_daemon.store.blobs import BlobStore
 
 Context = grpc.aio.ServicerContext[Any, Any]

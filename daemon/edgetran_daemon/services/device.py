@@ -10,8 +10,8 @@ import grpc
 from edgetran_protos.generated.edgetran.v1 import device_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceServicer
 
-from edgetran_daemon import convert
-from edgetran_daemon.describe import Device
+from edgetran_daemon.board.describe import Device
+from edgetran_daemon.services import convert
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

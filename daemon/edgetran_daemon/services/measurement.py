@@ -9,9 +9,9 @@ import grpc
 from edgetran_protos.generated.edgetran.v1 import measurement_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceServicer
 
-from edgetran_daemon import convert
-from edgetran_daemon.lease import Leases
-from edgetran_daemon.measurement import Measurements
+from edgetran_daemon.measuring.lease import Leases
+from edgetran_daemon.measuring.measurement import Measurements
+from edgetran_daemon.services import convert
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

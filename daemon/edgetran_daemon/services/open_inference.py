@@ -10,18 +10,18 @@ import grpc
 from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
 from edgetran_protos.open_inference import SERVICE, Method, message, methods
 
-from edgetran_daemon import convert_models, convert_tensors
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.describe import daemon_version
-from edgetran_daemon.emulation import BoardClock
-from edgetran_daemon.endpoints import (
+from edgetran_daemon.board.describe import daemon_version
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.measuring.emulation import BoardClock
+from edgetran_daemon.services import convert_models, convert_tensors
+from edgetran_daemon.services.in_order import in_order, until
+from edgetran_daemon.serving.endpoints import (
     TEXT_SUFFIX,
     Endpoint,
     TensorEndpoint,
     TextEndpoint,
     model_of,
 )
-from edgetran_daemon.in_order import in_order, until
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

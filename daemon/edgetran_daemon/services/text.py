@@ -8,9 +8,9 @@ import grpc
 from edgetran_protos.generated.edgetran.v1.text_pb2 import PredictRequest, PredictResponse
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceServicer
 
-from edgetran_daemon import convert
-from edgetran_daemon.deployments import Deployments
-from edgetran_daemon.emulation import BoardClock
+from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.measuring.emulation import BoardClock
+from edgetran_daemon.services import convert
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgetran_daemon.text import TextCodec
+from edgetran_daemon.serving.text import TextCodec
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode
 from edgetran_protos.bundle import BundleCard, Golden

@@ -1,0 +1,1 @@
+"""Which board this is, what it says of itself and how it is doing."""

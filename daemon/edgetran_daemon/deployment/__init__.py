@@ -1,0 +1,1 @@
+"""Which model serves under which name, and how that changes."""

@@ -1,0 +1,61 @@
+"""Figures of a board that is not here: its model applied to the graph's work.
+
+Nothing in here was measured on the board; every record says so and names its source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from edgetran_devices import UnitModel, predict
+from edgetran_protos.bundle import Variant, Work
+
+from edgetran_daemon.measuring.records import MODELLED, MeasureRecord, Quantity
+
+REASONS = (
+    "board_is_emulated",
+    "load_time_of_the_emulating_machine",
+    "peak_memory_of_the_emulating_machine",
+)
+
+
+def modelled(record: MeasureRecord, unit: UnitModel, work: Work) -> MeasureRecord:
+    """`record` with the board's modelled figures in place of this machine's."""
+    found = predict(unit, work, record.batch_size)
+
+    def quantity(value: float) -> Quantity:
+        error = unit.relative_error
+        return Quantity(value, value * (1 - error), value * (1 + error))
+
+    return replace(
+        record,
+        modelled=True,
+        source=unit.source,
+        verdict=MODELLED,
+        reasons=REASONS,
+        latency_p50_s=quantity(found.latency_s),
+        latency_p95_s=quantity(found.latency_s * unit.p95_ratio),
+        latency_p99_s=quantity(found.latency_s * unit.p99_ratio),
+        energy_j=quantity(found.energy_j),
+        peak_power_w=quantity(found.peak_power_w),
+        latency_cv=0.0,
+        runs_a_block=0,
+        samples_s=(),
+    )
+
+
+class BoardClock:
+    """What the emulated board would have spent on the requests answered so far."""
+
+    def __init__(self, unit: Optional[UnitModel]) -> None:
+        self._unit = unit
+        self.busy_s = 0.0
+
+    def charge(self, variant: Variant, rows: int) -> Optional[float]:
+        """Modelled seconds of one inference of `rows` rows; None on a real board."""
+        if self._unit is None:
+            return None
+        latency_s = predict(self._unit, variant.work, rows).latency_s
+        self.busy_s += latency_s
+        return latency_s

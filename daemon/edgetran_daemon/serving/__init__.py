@@ -1,0 +1,1 @@
+"""Served models: the supervisor's side of their processes, texts and statistics."""

@@ -1,0 +1,167 @@
+"""The supervisor's end of one worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from edgetran_protos.errors import EdgeTranError, InputError, ModelDown, RuntimeFault
+
+from edgetran_daemon.runtimes.base import Tensor, TensorSpec
+from edgetran_daemon.serving.statistics import Phases
+from edgetran_daemon.serving.worker_connection import Answer, WorkerConnection
+
+LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
+RUN_LIMIT_S = 120.0
+STOP_S = 2.0
+RUN: Mapping[str, Any] = {"op": "run"}
+BUFFER_BYTES = 1 << 20  # of the socket: a typical batch in one go
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker says of the graph it loaded."""
+
+    load_s: float
+    runtime: str  # name and version
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Ran:
+    outputs: dict[str, Tensor]
+    run_s: float
+    phases: Phases
+
+
+class WorkerProcess:
+    """One loaded model in its own process. Calls are answered in the order they came."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: WorkerConnection) -> None:
+        self._process = process
+        self._connection = connection
+        connection.on_silence = self.kill
+        self.peak_memory_bytes = 0
+
+    @staticmethod
+    async def start(
+        runtime: str, graph: Path, threads: int, memory_bytes: Optional[int] = None
+    ) -> tuple[WorkerProcess, Loaded]:
+        """`memory_bytes`: what its process may take; None: no limit.
+
+        Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
+        """
+        worker = await WorkerProcess._spawn(memory_bytes)
+        try:
+            request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
+            answer = await worker._ask(request, {}, LOAD_LIMIT_S)
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker, _loaded(answer.header)
+
+    @staticmethod
+    async def _spawn(memory_bytes: Optional[int]) -> WorkerProcess:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "edgetran_daemon.worker"),
+                *(str(theirs.fileno()), str(memory_bytes or 0)),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy only carries tensors
+            )
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(WorkerConnection, sock=ours)
+        return WorkerProcess(process, connection)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None and self._connection.open
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    async def run(self, inputs: Mapping[str, Tensor]) -> Ran:
+        """Raises InputError, ModelDown, RuntimeFault."""
+        answer = await self._ask(RUN, inputs, RUN_LIMIT_S)
+        return Ran(answer.tensors, answer.phases.infer_s, answer.phases)
+
+    async def time(
+        self, inputs: Mapping[str, Tensor], *, runs: int, min_s: float, max_s: float, max_runs: int
+    ) -> Tensor:
+        """Seconds of each timed run, in order; float64 (n,)."""
+        limits = {"runs": runs, "min_s": min_s, "max_s": max_s, "max_runs": max_runs}
+        answer = await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S)
+        return answer.tensors["samples_s"]
+
+    async def finish(self) -> None:
+        """Stops after the calls that came before."""
+        await self._connection.quiet()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Hangs up; a worker that does not leave by itself is killed."""
+        self._connection.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_S)
+        except asyncio.TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def _ask(
+        self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float
+    ) -> Answer:
+        try:
+            answer = await self._connection.ask(header, tensors, limit_s)
+        except ConnectionError as exc:
+            raise ModelDown(
+                "the model's process died", hint="it is started again; repeat the request"
+            ) from exc
+        reply = answer.header
+        if not reply["ok"]:
+            raise _refusal(str(reply["kind"]), str(reply["message"]))
+        self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
+        return answer
+
+
+def _refusal(kind: str, message: str) -> EdgeTranError:
+    if kind == "input":
+        return InputError(message)
+    if kind == "memory":
+        return RuntimeFault(
+            f"the model needs more memory than it may have: {message}",
+            hint="send fewer rows at once, or allow it more with --worker-memory-mb",
+        )
+    return RuntimeFault(message)
+
+
+def _loaded(reply: Mapping[str, Any]) -> Loaded:
+    return Loaded(
+        load_s=float(reply["load_s"]),
+        runtime=str(reply["runtime"]),
+        inputs=tuple(_spec(raw) for raw in reply["inputs"]),
+        outputs=tuple(_spec(raw) for raw in reply["outputs"]),
+    )
+
+
+def _spec(raw: Mapping[str, Any]) -> TensorSpec:
+    shape: tuple[Optional[int], ...] = tuple(raw["shape"])
+    return TensorSpec(str(raw["name"]), str(raw["dtype"]), shape)

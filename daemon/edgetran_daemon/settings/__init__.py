@@ -1,0 +1,1 @@
+"""What a daemon is told, where from, and how it is installed and checked."""
