@@ -27,11 +27,11 @@ $(READY): constraints.txt requirements.txt $(PACKAGES:%=%/pyproject.toml)
 demo: $(READY) ## find, train, export and deploy a small transformer for an emulated Jetson Nano
 	@$(BIN)/python examples/demo.py
 
-test: $(READY) ## the test suite (under ten minutes on two cores)
-	@$(BIN)/python -m pytest -q -m "not slow and not board" tests
+test: $(READY) ## the test suite (about five minutes on two cores)
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not slow and not board" tests
 
-test-all: $(READY) ## the test suite with the long tests
-	@$(BIN)/python -m pytest -q -m "not board" tests
+test-all: test ## the test suite, then the long tests one by one
+	@$(BIN)/python -m pytest -q -m "slow and not board" tests
 
 check: $(READY) ## lint, types, import directions, protobuf stubs up to date
 	@$(BIN)/ruff check .
