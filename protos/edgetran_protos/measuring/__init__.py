@@ -1,0 +1,1 @@
+"""From raw samples to figures and a verdict: what a board says and anybody can derive again."""
