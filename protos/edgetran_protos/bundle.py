@@ -339,12 +339,15 @@ def _write_tree(path: Path, tree: Mapping[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     if path.suffix == ".tar":
-        with tarfile.open(partial, "w") as tar:
-            for name in sorted(tree):
-                info = tarfile.TarInfo(name)  # default owner, mode and time: reproducible
-                info.size = len(tree[name])
-                tar.addfile(info, io.BytesIO(tree[name]))
-        os.replace(partial, path)
+        try:
+            with tarfile.open(partial, "w") as tar:
+                for name in sorted(tree):
+                    info = tarfile.TarInfo(name)  # default owner, mode and time: reproducible
+                    info.size = len(tree[name])
+                    tar.addfile(info, io.BytesIO(tree[name]))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
         return
     for name, data in tree.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)

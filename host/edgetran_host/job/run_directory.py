@@ -78,7 +78,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time works in a run."""
+        """One process at a time works in a run; what a killed one left half written is gone."""
         with open(self._file(".lock"), "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,6 +87,8 @@ class RunDirectory:
                     f"another process is working in {self.path}",
                     hint="wait for it, or choose another --run",
                 ) from exc
+            for left in self.path.rglob(".*.partial"):
+                left.unlink()
             yield
 
     def _file(self, name: str) -> Path:

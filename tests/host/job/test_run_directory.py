@@ -49,6 +49,16 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
         pass
 
 
+def test_what_a_killed_process_left_half_written_is_gone(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    stages = run.folder("stages")
+    (stages / ".seed.json.4711.partial").write_text("{")
+    (tmp_path / ".bundle.tar.4711.partial").write_bytes(b"half")
+    (tmp_path / "bundle.tar").write_bytes(b"whole")
+    with run.locked():
+        assert sorted(p.name for p in tmp_path.rglob("*")) == [".lock", "bundle.tar", "stages"]
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     write_atomically(file, b"old")
