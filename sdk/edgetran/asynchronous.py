@@ -132,7 +132,7 @@ class AsyncBoard:
                 async for event in call:
                     if event.HasField("record"):
                         records.append(convert.measurement(event.record))
-                    else:
+                    elif event.HasField("progress"):
                         step = event.progress
                         on_progress(Progress(step.stage, step.done, step.total))
         finally:

@@ -27,6 +27,7 @@ from edgetran.results import (
     BoardInfo,
     Deployment,
     Measurement,
+    OnPiece,
     Prediction,
     TelemetrySample,
 )
@@ -126,12 +127,18 @@ class Board:
         threads: int = 0,
         batch_size: int = 0,
         min_block_s: float = 0.0,
+        warmup_limit_s: float = 0.0,
+        max_blocks: int = 0,
+        half_width: float = 0.0,
+        on_piece: Optional[OnPiece] = None,
         on_progress: OnProgress = ignore,
     ) -> list[Measurement]:
         """One record a subject, in order; zeros leave the choice to the daemon.
 
         Bundles are sent first; of a digest the blobs must be on the board. The
         subjects are measured in interleaved blocks, so that drift hits them alike.
+        max_blocks: more are measured until the median's interval is within half_width.
+        on_piece: gets the raw samples as they come in.
         """
         request = measurement_pb2.MeasureRequest(
             subjects=[self._subject(subject, on_progress) for subject in subjects],
@@ -142,6 +149,10 @@ class Board:
             batch_size=batch_size,
             min_block_s=min_block_s,
             lease_token=self._lease.token if self._lease else 0,
+            warmup_limit_s=warmup_limit_s,
+            max_blocks=max_blocks,
+            half_width=half_width,
+            samples=on_piece is not None,
         )
         with translated(self.address):
             events = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
@@ -150,6 +161,9 @@ class Board:
             for event in found:
                 if event.HasField("record"):
                     records.append(convert.measurement(event.record))
+                elif event.HasField("piece"):
+                    if on_piece is not None:
+                        on_piece(convert.piece(event.piece))
                 else:
                     step = event.progress
                     on_progress(Progress(step.stage, step.done, step.total))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
@@ -21,6 +22,7 @@ from edgetran.results import (
     BoardInfo,
     Deployment,
     Measurement,
+    Piece,
     Prediction,
     Quantity,
     RuntimeInfo,
@@ -159,7 +161,14 @@ def measurement(raw: measurement_pb2.MeasureRecord) -> Measurement:
         runs_a_block=raw.runs_a_block,
         runtime=raw.runtime,
         started_unix_s=raw.started_unix_s,
+        energy_net_j=_quantity(raw, "energy_net_j"),
+        idle_power_w=raw.idle_power_w if raw.HasField("idle_power_w") else None,
+        document=json.loads(raw.document) if raw.document else {},
     )
+
+
+def piece(raw: measurement_pb2.MeasurePiece) -> Piece:
+    return Piece(raw.subject, raw.data, json.loads(raw.begun) if raw.begun else None)
 
 
 def _quantity(record: Any, name: str) -> Optional[Quantity]:

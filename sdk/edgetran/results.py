@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,22 @@ class Measurement:
     runs_a_block: int
     runtime: str
     started_unix_s: float
+    energy_net_j: Optional[Quantity] = None  # without what the idle board draws meanwhile
+    idle_power_w: Optional[float] = None
+    # the whole record as JSON values; `edgetran verify` derives its figures again
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Raw samples of one subject since its last piece: edgetran_protos.measuring.series."""
+
+    subject: int
+    data: bytes
+    begun: Optional[Mapping[str, Any]]  # with its first piece: the document so far
+
+
+OnPiece = Callable[[Piece], None]
 
 
 @dataclass(frozen=True)

@@ -72,18 +72,18 @@ def emulated(target: str) -> Board:
 
 
 def usable_cores() -> int:
-    return len(_own_cores())
+    return len(own_cores())
 
 
 def free_cores(look_s: float = LOOK_S) -> int:
     """Cores that others leave idle while one looks; at least one."""
     busy = psutil.cpu_percent(look_s, percpu=True)
-    cores = [core for core in _own_cores() if core < len(busy)]
+    cores = [core for core in own_cores() if core < len(busy)]
     idle = sum(1 - busy[core] / 100 for core in cores)
     return max(1, round(idle))
 
 
-def _own_cores() -> list[int]:
+def own_cores() -> list[int]:
     """Numbers of the cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))

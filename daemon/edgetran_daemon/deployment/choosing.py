@@ -138,7 +138,7 @@ async def _measured(
                     failed[trial.name] = str(exc)
                     continue
                 if number:  # the first round warms up
-                    trial.samples_s.extend(found.tolist())
+                    trial.samples_s.extend(found.samples_s.tolist())
     finally:
         for trial in trials:
             trial.worker.kill()

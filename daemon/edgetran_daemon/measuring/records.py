@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
-VALID, SUSPECT, INVALID, MODELLED = "valid", "suspect", "invalid", "modelled"
+from edgetran_protos.measuring.quantity import Quantity
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,15 @@ class MeasureSpec:
     subjects: tuple[Subject, ...]
     threads: int
     warmup_runs: int = 10
+    warmup_limit_s: float = 5.0  # steady or not
     runs: int = 100  # timed runs a block, at least
     blocks: int = 5
+    max_blocks: int = 0  # while the interval is too wide; 0: no more than `blocks`
+    half_width: float = 0.01  # of the median's interval, as a share of it
+    samples: bool = False  # the raw samples are sent too
     batch_size: int = 1
     min_block_s: float = 1.0
     lease_token: int = 0  # 0: the client has no lease
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A value with the bounds of its 95 % interval, if any are known."""
-
-    value: float
-    low: Optional[float] = None
-    high: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,19 @@ class MeasureRecord:
     runs_a_block: int
     runtime: str
     started_unix_s: float
+    energy_net_j: Optional[Quantity] = None
+    idle_power_w: Optional[float] = None
     samples_s: Sequence[float] = field(default=())
+    document: Mapping[str, Any] = field(default_factory=dict)  # edgetran_protos.measuring.document
+
+
+@dataclass(frozen=True)
+class MeasurePiece:
+    """Raw samples of one subject since its last piece."""
+
+    subject: int
+    data: bytes
+    begun: Optional[Mapping[str, Any]] = None  # with its first piece: the document so far
 
 
 @dataclass(frozen=True)

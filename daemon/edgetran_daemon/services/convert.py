@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Optional, Union
 
@@ -11,6 +12,7 @@ from edgetran_protos.generated.edgetran.v1 import (
     measurement_pb2,
     text_pb2,
 )
+from edgetran_protos.measuring.quantity import Quantity
 
 from edgetran_daemon.board.describe import Description
 from edgetran_daemon.board.telemetry import Sample
@@ -18,10 +20,10 @@ from edgetran_daemon.deployment.deployments import DeployEvent
 from edgetran_daemon.deployment.ledger import Record
 from edgetran_daemon.measuring.lease import Lease
 from edgetran_daemon.measuring.records import (
+    MeasurePiece,
     MeasureProgress,
     MeasureRecord,
     MeasureSpec,
-    Quantity,
     Subject,
 )
 from edgetran_daemon.serving.served_model import Answer
@@ -64,11 +66,21 @@ def measure_spec(request: measurement_pb2.MeasureRequest, threads: int) -> Measu
         blocks=request.blocks or default.blocks,
         batch_size=request.batch_size or default.batch_size,
         min_block_s=request.min_block_s or default.min_block_s,
+        warmup_limit_s=request.warmup_limit_s or default.warmup_limit_s,
+        max_blocks=request.max_blocks,
+        half_width=request.half_width or default.half_width,
+        samples=request.samples,
         lease_token=request.lease_token,
     )
 
 
-def measure_event(event: Union[MeasureProgress, MeasureRecord]) -> measurement_pb2.MeasureEvent:
+def measure_event(
+    event: Union[MeasureProgress, MeasurePiece, MeasureRecord],
+) -> measurement_pb2.MeasureEvent:
+    if isinstance(event, MeasurePiece):
+        begun = json.dumps(event.begun) if event.begun is not None else ""
+        piece = measurement_pb2.MeasurePiece(subject=event.subject, data=event.data, begun=begun)
+        return measurement_pb2.MeasureEvent(piece=piece)
     if isinstance(event, MeasureProgress):
         step = measurement_pb2.MeasureProgress(
             stage=event.stage, done=event.done, total=event.total
@@ -103,6 +115,9 @@ def _record(record: MeasureRecord) -> measurement_pb2.MeasureRecord:
         runs_a_block=record.runs_a_block,
         runtime=record.runtime,
         started_unix_s=record.started_unix_s,
+        document=json.dumps(record.document),
+        energy_net_j=_quantity(record.energy_net_j),
+        idle_power_w=record.idle_power_w,
     )
 
 

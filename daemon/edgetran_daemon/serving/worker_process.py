@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -19,6 +19,7 @@ from edgetran_daemon.serving.worker_connection import Answer, WorkerConnection
 
 LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
 RUN_LIMIT_S = 120.0
+MOST_REFERENCES = 100_000
 STOP_S = 2.0
 RUN: Mapping[str, Any] = {"op": "run"}
 BUFFER_BYTES = 1 << 20  # of the socket: a typical batch in one go
@@ -41,6 +42,18 @@ class Ran:
     phases: Phases
 
 
+@dataclass(frozen=True)
+class Timed:
+    """When each timed run began and ended, in order, by perf_counter; float64 (n,)."""
+
+    started_s: Tensor
+    ended_s: Tensor
+
+    @property
+    def samples_s(self) -> Tensor:
+        return self.ended_s - self.started_s
+
+
 class WorkerProcess:
     """One loaded model in its own process. Calls are answered in the order they came."""
 
@@ -52,13 +65,19 @@ class WorkerProcess:
 
     @staticmethod
     async def start(
-        runtime: str, graph: Path, threads: int, memory_bytes: Optional[int] = None
+        runtime: str,
+        graph: Path,
+        threads: int,
+        memory_bytes: Optional[int] = None,
+        cores: Sequence[int] = (),
     ) -> tuple[WorkerProcess, Loaded]:
-        """`memory_bytes`: what its process may take; None: no limit.
+        """`memory_bytes`: what its process may take; None: no limit. `cores`: its threads' only.
 
         Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
         """
         worker = await WorkerProcess._spawn(memory_bytes)
+        if cores:  # before it makes threads, which inherit them
+            os.sched_setaffinity(worker.pid, cores)
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
             answer = await worker._ask(request, {}, LOAD_LIMIT_S)
@@ -102,11 +121,15 @@ class WorkerProcess:
 
     async def time(
         self, inputs: Mapping[str, Tensor], *, runs: int, min_s: float, max_s: float, max_runs: int
-    ) -> Tensor:
-        """Seconds of each timed run, in order; float64 (n,)."""
+    ) -> Timed:
+        """Runs until both `runs` and `min_s` are reached, or one of the limits is."""
         limits = {"runs": runs, "min_s": min_s, "max_s": max_s, "max_runs": max_runs}
-        answer = await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S)
-        return answer.tensors["samples_s"]
+        return _timed(await self._ask({"op": "time", **limits}, inputs, max_s + RUN_LIMIT_S))
+
+    async def reference(self, *, runs: int, min_s: float, max_s: float) -> Timed:
+        """The same of a fixed piece of work, whatever is loaded."""
+        limits = {"runs": runs, "min_s": min_s, "max_s": max_s, "max_runs": MOST_REFERENCES}
+        return _timed(await self._ask({"op": "reference", **limits}, {}, max_s + RUN_LIMIT_S))
 
     async def finish(self) -> None:
         """Stops after the calls that came before."""
@@ -140,6 +163,10 @@ class WorkerProcess:
             raise _refusal(str(reply["kind"]), str(reply["message"]))
         self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
         return answer
+
+
+def _timed(answer: Answer) -> Timed:
+    return Timed(answer.tensors["started_s"], answer.tensors["ended_s"])
 
 
 def _refusal(kind: str, message: str) -> EdgeTranError:

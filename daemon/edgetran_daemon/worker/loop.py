@@ -3,11 +3,12 @@
     load  runtime, path, threads    -> load_s, runtime, inputs, outputs
     run   tensors                   -> tensors; the frame's seconds are the run's
     time  runs, min_s, max_s,
-          max_runs, tensors         -> tensors {"samples_s": float64 (n,)}
+          max_runs, tensors         -> tensors {"started_s", "ended_s": float64 (n,)}
+    reference  the same             -> the same, of a fixed piece of work (reference.py)
 
 A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
-"message". What load and time answer carries "peak_memory_bytes" too: to look it up
-takes as long as a small model.
+"message". Times are perf_counter's. What load and time answer carries
+"peak_memory_bytes" too: to look it up takes as long as a small model.
 """
 
 import resource
@@ -15,7 +16,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from edgetran_daemon.runtimes.base import (
     TensorSpec,
 )
 from edgetran_daemon.worker import wire
+from edgetran_daemon.worker.reference import Reference
 from edgetran_daemon.worker.wire import Header
 
 Reply = Tuple[Header, Mapping[str, Tensor]]
@@ -43,6 +45,7 @@ class Worker:
         self._runtime: Optional[Runtime] = None
         self._fits: Optional[wire.Layout] = None  # the last one that the graph takes
         self._run_s = 0.0
+        self._reference: Optional[Reference] = None  # made when first asked for
 
     def serve(self) -> None:
         while True:
@@ -73,8 +76,12 @@ class Worker:
         if header["op"] == "run":
             return {}, self._run(self._runtime, layout, tensors)
         if header["op"] == "time":
-            samples_s = _time(self._runtime, tensors, header)
-            return {"peak_memory_bytes": peak_memory_bytes()}, {"samples_s": samples_s}
+            self._runtime.check(tensors)
+            timed = _time(self._runtime.run_checked, tensors, header)
+            return {"peak_memory_bytes": peak_memory_bytes()}, timed
+        if header["op"] == "reference":
+            self._reference = self._reference or Reference()
+            return {}, _time(self._reference.run, tensors, header)
         raise RuntimeFailure(f"no operation {header['op']!r}")
 
     def _run(
@@ -113,23 +120,28 @@ class Worker:
         self._socket.sendall(b"".join(wire.pack(header, tensors, self._run_s)))
 
 
-def _time(runtime: Runtime, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Tensor:
+def _time(
+    run: Callable[[Mapping[str, Tensor]], object],
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+) -> Dict[str, Tensor]:
     """Timed runs until both `runs` and `min_s` are reached, or one of the limits is."""
-    runtime.check(tensors)
-    run, clock = runtime.run_checked, time.perf_counter
-    samples_s: List[float] = []
+    clock = time.perf_counter
+    started_s: List[float] = []
+    ended_s: List[float] = []
     begun = clock()
     while True:
         started = clock()
         run(tensors)
         ended = clock()
-        samples_s.append(ended - started)
-        count, elapsed_s = len(samples_s), ended - begun
+        started_s.append(started)
+        ended_s.append(ended)
+        count, elapsed_s = len(ended_s), ended - begun
         if count >= header["runs"] and elapsed_s >= header["min_s"]:
             break
         if count >= header["max_runs"] or elapsed_s >= header["max_s"]:
             break
-    return np.array(samples_s, np.float64)
+    return {"started_s": np.array(started_s, np.float64), "ended_s": np.array(ended_s, np.float64)}
 
 
 def _described(spec: TensorSpec) -> Header:

@@ -219,7 +219,7 @@ def _row(row: Baseline, measured: dict[str, Any]) -> dict[str, Any]:
         "title": row.title,
         **{name: row.found[name] for name in keep},
         "measured": {
-            board: {k: v for k, v in record.items() if k != "samples_s"}
+            board: {k: v for k, v in record.items() if k not in ("samples_s", "document")}
             for board, record in measured.items()
         },
     }

@@ -7,45 +7,34 @@ import dataclasses
 import pytest
 from edgetran_daemon.board.board import emulated, this_machine
 from edgetran_daemon.measuring.emulation import BoardClock, modelled
-from edgetran_daemon.measuring.records import MODELLED, VALID, MeasureRecord, Quantity
 from edgetran_devices import UnitModel, load_board, names
 from edgetran_protos.bundle import Variant, Work
 from edgetran_protos.errors import UnknownTarget
+from edgetran_protos.measuring.document import check, digest_of
+from edgetran_protos.measuring.reasons import MODELLED
 
 WORK = Work(4e7, 2e7, 3e6, 5e6, 1e6, 60)
 VARIANT = Variant("onnxruntime-int8", "onnxruntime", "int8", "sha256:0", 10, WORK, 0.0)
 UNITS = [unit for name in names() for unit in load_board(name).units.values()]
 
 
-def record(batch_size: int = 1) -> MeasureRecord:
-    """Of this machine, with samples and a verdict that must not pass for the board's."""
-    seconds = Quantity(1.0, 0.9, 1.1)
-    return MeasureRecord(
-        bundle_digest="sha256:0",
-        variant=VARIANT.name,
-        board="x",
-        unit="cpu",
-        modelled=False,
-        source="latency: perf_counter in the worker",
-        verdict=VALID,
-        reasons=(),
-        latency_p50_s=seconds,
-        latency_p95_s=seconds,
-        latency_p99_s=seconds,
-        energy_j=Quantity(123.0),
-        peak_power_w=None,
-        latency_cv=0.3,
-        load_s=0.5,
-        peak_memory_bytes=1000,
-        artefact_bytes=10,
-        threads=1,
-        batch_size=batch_size,
-        sequence_length=8,
-        runs_a_block=3,
-        runtime="onnxruntime 1.0",
-        started_unix_s=1.0,
-        samples_s=(1.0, 1.0),
-    )
+def facts(batch_size: int = 1) -> dict[str, object]:
+    """Of a trial on this machine."""
+    return {
+        "bundle_digest": "sha256:0",
+        "variant": VARIANT.name,
+        "board": "x",
+        "unit": "cpu",
+        "title": "A board",
+        "load_s": 0.5,
+        "peak_memory_bytes": 1000,
+        "artefact_bytes": 10,
+        "threads": 1,
+        "batch_size": batch_size,
+        "sequence_length": 8,
+        "runtime": "onnxruntime 1.0",
+        "started_unix_s": 1.0,
+    }
 
 
 def expected_s(unit: UnitModel, batch_size: int) -> float:
@@ -61,7 +50,7 @@ def expected_s(unit: UnitModel, batch_size: int) -> float:
 def test_the_boards_model_takes_the_place_of_this_machines_figures(
     unit: UnitModel, batch_size: int
 ) -> None:
-    found = modelled(record(batch_size), unit, WORK)
+    found = modelled(facts(batch_size), unit, WORK)
     latency_s = expected_s(unit, batch_size)
     assert found.latency_p50_s.value == pytest.approx(latency_s)
     assert found.latency_p95_s.value == pytest.approx(latency_s * unit.p95_ratio)
@@ -76,7 +65,7 @@ def test_the_boards_model_takes_the_place_of_this_machines_figures(
 
 
 def test_a_modelled_record_cannot_be_taken_for_a_measured_one() -> None:
-    own = record()
+    own = facts()
     found = modelled(own, UNITS[0], WORK)
     assert (found.modelled, found.verdict) == (True, MODELLED)
     assert found.source == UNITS[0].source
@@ -84,7 +73,11 @@ def test_a_modelled_record_cannot_be_taken_for_a_measured_one() -> None:
     assert found.samples_s == ()
     assert (found.latency_cv, found.runs_a_block) == (0.0, 0)
     kept = ("load_s", "peak_memory_bytes", "artefact_bytes", "bundle_digest", "variant", "runtime")
-    assert all(getattr(found, name) == getattr(own, name) for name in kept)
+    assert all(getattr(found, name) == own[name] for name in kept)
+    check(found.document)
+    assert (found.document["modelled"], found.document["verdict"]) == (True, MODELLED)
+    assert found.document["samples"] == []
+    assert found.document["digest"] == digest_of(found.document)
 
 
 def test_the_clock_adds_up_what_the_board_would_have_spent() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +20,17 @@ import pytest
 from edgetran_daemon.board.board import emulated, this_machine, usable_cores
 from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.deployment.ledger import Ledger
-from edgetran_daemon.measuring import measurement
+from edgetran_daemon.measuring import trial
 from edgetran_daemon.measuring.lease import Leases
-from edgetran_daemon.measuring.measurement import Measurements, check, rows_of
+from edgetran_daemon.measuring.measurement import Measurements, check
 from edgetran_daemon.measuring.records import (
-    MODELLED,
+    MeasurePiece,
     MeasureProgress,
     MeasureRecord,
     MeasureSpec,
     Subject,
 )
+from edgetran_daemon.measuring.trial import rows_of
 from edgetran_daemon.sensors import PowerSensor, Rapl
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
@@ -40,13 +43,18 @@ from edgetran_protos.errors import (
     UnknownVariant,
     UsageError,
 )
+from edgetran_protos.measuring.document import DocumentError, digest_of, judge_again
+from edgetran_protos.measuring.document import check as check_document
+from edgetran_protos.measuring.reasons import MODELLED
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 SUBJECT = Subject("sha256:" + "0" * 64)
 SPEC = MeasureSpec((SUBJECT,), threads=1)
-QUICK = dataclasses.replace(SPEC, warmup_runs=1, runs=5, blocks=2, min_block_s=0.02)
+QUICK = dataclasses.replace(
+    SPEC, warmup_runs=1, runs=5, blocks=2, min_block_s=0.02, warmup_limit_s=0.1
+)
 WATTS = 10.0
 
 
@@ -64,6 +72,11 @@ WATTS = 10.0
         {"min_block_s": -1.0},
         {"min_block_s": 10.5},
         {"min_block_s": float("nan")},
+        {"max_blocks": 101},
+        {"runs": 100_001, "max_blocks": 2, "blocks": 1},
+        {"warmup_limit_s": 601.0},
+        {"half_width": 1.0},
+        {"half_width": float("nan")},
     ],
 )
 def test_more_than_a_board_can_do_is_refused(asked: dict[str, Any]) -> None:
@@ -139,7 +152,7 @@ def workers() -> list[psutil.Process]:
 
 @pytest.fixture(autouse=True)
 def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "WARMUP_S", 0.05)
+    monkeypatch.setattr(trial, "WARMUP_S", 0.05)
 
 
 @pytest.fixture
@@ -168,6 +181,68 @@ def test_a_record_says_what_was_measured_and_how(bench: Bench, tiny: ModuleType)
     assert (record.energy_j, record.peak_power_w) == (None, None), "no sensor is not zero joules"
     assert before <= record.started_unix_s <= time.time()
     assert workers() == []
+
+
+def test_anybody_derives_the_record_again_from_its_pieces(bench: Bench) -> None:
+    """Over the wire's forms: pieces are bytes, the document is JSON."""
+
+    async def run() -> list[Any]:
+        return [e async for e in bench.measurements.measure(bench.spec(samples=True))]
+
+    events = asyncio.run(run())
+    pieces = [event for event in events if isinstance(event, MeasurePiece)]
+    assert [piece.begun is not None for piece in pieces] == [True, False, False, False]
+    assert pieces[0].begun is not None
+    assert pieces[0].begun["figures"] is None
+    record = events[-1]
+    document = json.loads(json.dumps(record.document))
+    check_document(document)
+    assert document["digest"] == digest_of(document)
+    again = judge_again(document, [piece.data for piece in pieces])
+    assert json.loads(json.dumps(dataclasses.asdict(again.figures))) == document["figures"]
+    assert (again.verdict, again.reasons) == (record.verdict, record.reasons)
+    assert again.figures.latency_p50_s == record.latency_p50_s
+    assert again.figures.runs == len(record.samples_s)
+    assert again.figures.warm_up_runs >= QUICK.warmup_runs
+    assert again.figures.reference_range is not None
+    for wrong in (pieces[:-1], pieces[::-1]):
+        with pytest.raises(DocumentError, match="pieces"):
+            judge_again(document, [piece.data for piece in wrong])
+
+
+def test_pieces_are_sent_only_to_who_asks_for_them(bench: Bench) -> None:
+    async def run() -> list[Any]:
+        return [e async for e in bench.measurements.measure(bench.spec())]
+
+    assert not any(isinstance(event, MeasurePiece) for event in asyncio.run(run()))
+
+
+def test_blocks_are_added_until_the_interval_is_narrow(bench: Bench) -> None:
+    steps, (wide,) = bench.measure(bench.spec(max_blocks=4, half_width=1e-9))
+    assert steps[-1].total == wide.document["figures"]["blocks"] == 4
+    assert "interval_too_wide" in wide.reasons
+    _, (narrow,) = bench.measure(bench.spec(max_blocks=4, half_width=0.99))
+    assert narrow.document["figures"]["blocks"] == 2
+    assert "interval_too_wide" not in narrow.reasons
+
+
+def test_a_model_keeps_to_its_cores(bench: Bench) -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not pin processes")
+    seen: list[set[int]] = []
+
+    async def run() -> list[Any]:
+        found = []
+        async for event in bench.measurements.measure(bench.spec()):
+            if getattr(event, "stage", "") == "measure":
+                seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in workers())
+            found.append(event)
+        return found
+
+    record = asyncio.run(run())[-1]
+    assert seen
+    assert all(cores == set(record.document["conditions"]["cores"]) for cores in seen)
+    assert len(seen[0]) == 1
 
 
 def test_subjects_come_back_in_order_and_each_knows_itself(bench: Bench) -> None:

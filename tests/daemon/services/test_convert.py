@@ -14,7 +14,25 @@ def test_zeros_of_a_measurement_take_the_defaults() -> None:
     asked = measurement_pb2.MeasureRequest(
         warmup_runs=1, runs=2, blocks=3, threads=4, batch_size=5, min_block_s=0.5
     )
-    assert convert.measure_spec(asked, threads=9) == MeasureSpec((), 4, 1, 2, 3, 5, 0.5)
+    asked.MergeFrom(
+        measurement_pb2.MeasureRequest(
+            lease_token=6, warmup_limit_s=0.25, max_blocks=7, half_width=0.125, samples=True
+        )
+    )
+    assert convert.measure_spec(asked, threads=9) == MeasureSpec(
+        subjects=(),
+        threads=4,
+        warmup_runs=1,
+        runs=2,
+        blocks=3,
+        batch_size=5,
+        min_block_s=0.5,
+        lease_token=6,
+        warmup_limit_s=0.25,
+        max_blocks=7,
+        half_width=0.125,
+        samples=True,
+    )
 
 
 def test_a_pair_with_an_empty_second_text_is_still_a_pair() -> None:

@@ -102,7 +102,11 @@ def test_a_refused_input_costs_nothing_but_the_call(graph: Path, tokens: dict[st
 
 def test_timed_runs_keep_to_their_limits(graph: Path, tokens: dict[str, Tensor]) -> None:
     async def work(worker: WorkerProcess, loaded: Loaded) -> list[Tensor]:
-        time_ = worker.time
+        async def time_(inputs: dict[str, Tensor], **limits: Any) -> Tensor:
+            timed = await worker.time(inputs, **limits)
+            assert (timed.started_s[1:] >= timed.ended_s[:-1]).all(), "one after the other"
+            return timed.samples_s
+
         return [
             await time_(tokens, runs=7, min_s=0.0, max_s=9.0, max_runs=MANY),
             await time_(tokens, runs=1, min_s=0.1, max_s=9.0, max_runs=MANY),

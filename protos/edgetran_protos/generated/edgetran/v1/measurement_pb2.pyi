@@ -129,6 +129,10 @@ class MeasureRequest(google.protobuf.message.Message):
     BATCH_SIZE_FIELD_NUMBER: builtins.int
     MIN_BLOCK_S_FIELD_NUMBER: builtins.int
     LEASE_TOKEN_FIELD_NUMBER: builtins.int
+    WARMUP_LIMIT_S_FIELD_NUMBER: builtins.int
+    MAX_BLOCKS_FIELD_NUMBER: builtins.int
+    HALF_WIDTH_FIELD_NUMBER: builtins.int
+    SAMPLES_FIELD_NUMBER: builtins.int
     warmup_runs: builtins.int
     """at least this many runs and one second; 0: 10"""
     runs: builtins.int
@@ -143,6 +147,16 @@ class MeasureRequest(google.protobuf.message.Message):
     """a block also lasts at least this long; 0: 1"""
     lease_token: builtins.int
     """0: without a lease; refused while another has one"""
+    warmup_limit_s: builtins.float
+    """warm-up ends when times are steady, or after this; 0: 5"""
+    max_blocks: builtins.int
+    """blocks are added up to so many until the interval of the"""
+    half_width: builtins.float
+    """median is narrow enough; 0: none are added
+    what is narrow enough, as a share of the median; 0: 0.01
+    """
+    samples: builtins.bool
+    """send the raw samples too, a piece after each block"""
     @property
     def subjects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Subject]: ...
     def __init__(
@@ -156,8 +170,12 @@ class MeasureRequest(google.protobuf.message.Message):
         batch_size: builtins.int = ...,
         min_block_s: builtins.float = ...,
         lease_token: builtins.int = ...,
+        warmup_limit_s: builtins.float = ...,
+        max_blocks: builtins.int = ...,
+        half_width: builtins.float = ...,
+        samples: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "blocks", b"blocks", "lease_token", b"lease_token", "min_block_s", b"min_block_s", "runs", b"runs", "subjects", b"subjects", "threads", b"threads", "warmup_runs", b"warmup_runs"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "blocks", b"blocks", "half_width", b"half_width", "lease_token", b"lease_token", "max_blocks", b"max_blocks", "min_block_s", b"min_block_s", "runs", b"runs", "samples", b"samples", "subjects", b"subjects", "threads", b"threads", "warmup_limit_s", b"warmup_limit_s", "warmup_runs", b"warmup_runs"]) -> None: ...
 
 Global___MeasureRequest: typing_extensions.TypeAlias = MeasureRequest
 
@@ -182,6 +200,33 @@ class MeasureProgress(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["done", b"done", "stage", b"stage", "total", b"total"]) -> None: ...
 
 Global___MeasureProgress: typing_extensions.TypeAlias = MeasureProgress
+
+@typing.final
+class MeasurePiece(google.protobuf.message.Message):
+    """Raw samples of one subject as they come in, an .npz of edgetran_protos.measuring.series.
+    What was sent before a board broke off is the client's to keep.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    BEGUN_FIELD_NUMBER: builtins.int
+    subject: builtins.int
+    """its number in the request"""
+    data: builtins.bytes
+    begun: builtins.str
+    """in a subject's first piece: its document without figures"""
+    def __init__(
+        self,
+        *,
+        subject: builtins.int = ...,
+        data: builtins.bytes = ...,
+        begun: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begun", b"begun", "data", b"data", "subject", b"subject"]) -> None: ...
+
+Global___MeasurePiece: typing_extensions.TypeAlias = MeasurePiece
 
 @typing.final
 class Quantity(google.protobuf.message.Message):
@@ -238,6 +283,9 @@ class MeasureRecord(google.protobuf.message.Message):
     RUNS_A_BLOCK_FIELD_NUMBER: builtins.int
     RUNTIME_FIELD_NUMBER: builtins.int
     STARTED_UNIX_S_FIELD_NUMBER: builtins.int
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    ENERGY_NET_J_FIELD_NUMBER: builtins.int
+    IDLE_POWER_W_FIELD_NUMBER: builtins.int
     bundle_digest: builtins.str
     variant: builtins.str
     board: builtins.str
@@ -259,6 +307,9 @@ class MeasureRecord(google.protobuf.message.Message):
     runtime: builtins.str
     """name and version"""
     started_unix_s: builtins.float
+    document: builtins.str
+    """the whole record as JSON: edgetran_protos.measuring.document"""
+    idle_power_w: builtins.float
     @property
     def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """why the verdict is not "valid", machine-readable"""
@@ -280,6 +331,10 @@ class MeasureRecord(google.protobuf.message.Message):
     @property
     def samples_s(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """raw timed runs of this machine, in order; never modelled"""
+
+    @property
+    def energy_net_j(self) -> Global___Quantity:
+        """without what the idle board draws; unset: not known"""
 
     def __init__(
         self,
@@ -308,9 +363,13 @@ class MeasureRecord(google.protobuf.message.Message):
         runs_a_block: builtins.int = ...,
         runtime: builtins.str = ...,
         started_unix_s: builtins.float = ...,
+        document: builtins.str = ...,
+        energy_net_j: Global___Quantity | None = ...,
+        idle_power_w: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["energy_j", b"energy_j", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "peak_power_w", b"peak_power_w"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["artefact_bytes", b"artefact_bytes", "batch_size", b"batch_size", "board", b"board", "bundle_digest", b"bundle_digest", "energy_j", b"energy_j", "latency_cv", b"latency_cv", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "load_s", b"load_s", "modelled", b"modelled", "peak_memory_bytes", b"peak_memory_bytes", "peak_power_w", b"peak_power_w", "reasons", b"reasons", "runs_a_block", b"runs_a_block", "runtime", b"runtime", "samples_s", b"samples_s", "sequence_length", b"sequence_length", "source", b"source", "started_unix_s", b"started_unix_s", "threads", b"threads", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_idle_power_w", b"_idle_power_w", "energy_j", b"energy_j", "energy_net_j", b"energy_net_j", "idle_power_w", b"idle_power_w", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "peak_power_w", b"peak_power_w"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_idle_power_w", b"_idle_power_w", "artefact_bytes", b"artefact_bytes", "batch_size", b"batch_size", "board", b"board", "bundle_digest", b"bundle_digest", "document", b"document", "energy_j", b"energy_j", "energy_net_j", b"energy_net_j", "idle_power_w", b"idle_power_w", "latency_cv", b"latency_cv", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "load_s", b"load_s", "modelled", b"modelled", "peak_memory_bytes", b"peak_memory_bytes", "peak_power_w", b"peak_power_w", "reasons", b"reasons", "runs_a_block", b"runs_a_block", "runtime", b"runtime", "samples_s", b"samples_s", "sequence_length", b"sequence_length", "source", b"source", "started_unix_s", b"started_unix_s", "threads", b"threads", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_idle_power_w", b"_idle_power_w"]) -> typing.Literal["idle_power_w"] | None: ...
 
 Global___MeasureRecord: typing_extensions.TypeAlias = MeasureRecord
 
@@ -320,18 +379,22 @@ class MeasureEvent(google.protobuf.message.Message):
 
     PROGRESS_FIELD_NUMBER: builtins.int
     RECORD_FIELD_NUMBER: builtins.int
+    PIECE_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> Global___MeasureProgress: ...
     @property
     def record(self) -> Global___MeasureRecord: ...
+    @property
+    def piece(self) -> Global___MeasurePiece: ...
     def __init__(
         self,
         *,
         progress: Global___MeasureProgress | None = ...,
         record: Global___MeasureRecord | None = ...,
+        piece: Global___MeasurePiece | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event", "progress", b"progress", "record", b"record"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "progress", b"progress", "record", b"record"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["progress", "record"] | None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "piece", b"piece", "progress", b"progress", "record", b"record"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "piece", b"piece", "progress", b"progress", "record", b"record"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["progress", "record", "piece"] | None: ...
 
 Global___MeasureEvent: typing_extensions.TypeAlias = MeasureEvent
