@@ -64,23 +64,34 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli.main(standalone_mode=False)
-    except EdgeTranError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Says what happened in a line; the exit code. A defect of ours is raised again."""
+    if _was_interrupted(error):
+        _say("interrupted", "run the same command again to continue")
+        return EXIT_INTERRUPTED
+    if isinstance(error, EdgeTranError):
         _say(str(error), error.hint)
-        sys.exit(EXIT_ERROR)
-    except click.Abort:
-        _say("interrupted", "run the same command again to continue")
-        sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        _say("interrupted", "run the same command again to continue")
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
+        return EXIT_ERROR
+    if isinstance(error, click.ClickException):
         error.show()
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno is None:
-            raise
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
         _say(f"{error.strerror}: {error.filename or ''}".rstrip(": "), _os_hint(error.errno))
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
+    raise error
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Ctrl-C inside a library's lock (gRPC waits in one) comes out as that lock's own error."""
+    while error is not None:
+        if isinstance(error, (KeyboardInterrupt, click.Abort)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _os_hint(code: int) -> str:
