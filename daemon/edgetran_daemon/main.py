@@ -26,6 +26,7 @@ from edgetran_daemon.deployment.rules import Rules, WatchRule
 from edgetran_daemon.logs import set_up
 from edgetran_daemon.security.certificates import Certificates
 from edgetran_daemon.security.pairing import FOLDER, pair
+from edgetran_daemon.sensors.places import parse_places
 from edgetran_daemon.server import serve
 from edgetran_daemon.serving.serving_rules import ServingRule
 from edgetran_daemon.settings.checking import findings, serves
@@ -101,6 +102,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         idle_exit_s=values["idle_exit_s"],
         max_message_bytes=values["max_message_mb"] * MEBI,
         metrics=parse_metrics(values["metrics_address"], values["insecure"]),
+        sensors=parse_places(values),
         rules=Rules(
             watch=WatchRule(seconds=values["watch_s"]),
             strict_order=values["anti_rollback"],

@@ -137,8 +137,16 @@ class BoardMetrics(Collector):
             text = "Whether the machine slowed itself down since the last reading"
             yield GaugeMetricFamily("edgetran_throttled", text, float(throttled))
         if self._sensor is not None:
-            text = f"By {self._sensor.name}: {self._sensor.scope}, whatever ran there"
-            yield CounterMetricFamily("edgetran_energy_joules", text, self._sensor.energy_j())
+            yield from _energy(self._sensor)
+
+
+def _energy(sensor: PowerSensor) -> Iterator[Metric]:
+    """Nothing while the sensor cannot be read: a counter that stands still would say zero."""
+    text = f"By {sensor.name}: {sensor.scope}, whatever ran there"
+    try:
+        yield CounterMetricFamily("edgetran_energy_joules", text, sensor.energy_j())
+    except OSError as exc:
+        log.warning("no energy", extra={"sensor": sensor.name, "reason": str(exc)})
 
 
 def _deployments(deployments: Deployments) -> Iterator[Metric]:
@@ -175,10 +183,12 @@ class Metrics:
         self._address = host, port
         self._registry = CollectorRegistry()
         self._stops: list[Callable[[], None]] = []
+        self._sensor: Optional[PowerSensor] = None
         self.interceptor = RequestMetrics(self._registry)
 
     def watch(self, board: Board, deployments: Deployments, sensor: Optional[PowerSensor]) -> None:
         self._registry.register(BoardMetrics(board, deployments, sensor))
+        self._sensor = sensor
 
     def start(self) -> None:
         """Raises PortInUse."""
@@ -191,6 +201,9 @@ class Metrics:
                 hint="choose another port with --metrics-address",
             ) from exc
         self._stops = [server.shutdown, server.server_close, thread.join]
+        if self._sensor is not None:  # joules are counted whether or not anybody asks
+            self._sensor.start()
+            self._stops.append(self._sensor.stop)
         log.info("metrics", extra={"address": join(host, server.server_port)})
 
     def stop(self) -> None:

@@ -90,7 +90,8 @@ class Daemon:
         blobs = BlobStore(settings.state)
         store = BundleStore(blobs)
         clock = BoardClock(board.model)
-        device = Device(board, known_sensors(), threads, lambda: clock.busy_s)
+        sensors = known_sensors(settings.sensors)
+        device = Device(board, sensors, threads, lambda: clock.busy_s, settings.sensors.use)
         self._deployments = Deployments(
             store,
             Ledger(settings.state / "deployments.json"),

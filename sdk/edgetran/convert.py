@@ -78,7 +78,22 @@ def board_info(raw: device_pb2.DescribeResponse) -> BoardInfo:
         threads=raw.threads,
         host_platform=raw.host_platform,
         runtimes=tuple(RuntimeInfo(r.name, r.version, r.unavailable) for r in raw.runtimes),
-        sensors=tuple(SensorInfo(s.name, s.scope, s.rate_hz, s.unavailable) for s in raw.sensors),
+        sensors=tuple(_sensor_info(sensor) for sensor in raw.sensors),
+    )
+
+
+def _sensor_info(raw: device_pb2.SensorInfo) -> SensorInfo:
+    return SensorInfo(
+        name=raw.name,
+        scope=raw.scope,
+        rate_hz=raw.rate_hz,
+        unavailable=raw.unavailable,
+        covers=raw.covers,
+        bandwidth_hz=raw.bandwidth_hz,
+        clock=raw.clock,
+        overhead=raw.overhead,
+        counts_energy=raw.counts_energy,
+        in_use=raw.in_use,
     )
 
 

@@ -17,9 +17,15 @@ class RuntimeInfo:
 @dataclass(frozen=True)
 class SensorInfo:
     name: str
-    scope: str  # what it measures, e.g. "whole board"
-    rate_hz: float
-    unavailable: str
+    scope: str  # "board", "rail", "package", "chip and memory", "card"
+    rate_hz: float  # new readings a second, at most
+    unavailable: str  # empty when it can be read, else the reason
+    covers: str  # what exactly it measures
+    bandwidth_hz: float  # what changes faster is averaged away
+    clock: str  # whose clock stamps a reading
+    overhead: str  # what a reading costs the board
+    counts_energy: bool  # it adds up joules itself; else watts are integrated
+    in_use: bool  # this one measures
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ import platform
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Optional
 
 from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.board.board import Board
 from edgetran_daemon.board.telemetry import Sample, Telemetry
 from edgetran_daemon.runtimes import RUNTIMES, runtime_class
-from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.sensors import PowerSensor, chosen
+from edgetran_daemon.sensors.places import AUTO
+from edgetran_daemon.sensors.watching import watching
 
 DEFAULT_PERIOD_S = 1.0
 SHORTEST_PERIOD_S = 0.05
@@ -30,10 +31,18 @@ class RuntimeStatus:
 
 @dataclass(frozen=True)
 class SensorStatus:
+    """The sensor's contract, and whether it can be read and is what measures."""
+
     name: str
     scope: str
+    covers: str
     rate_hz: float
+    bandwidth_hz: float
+    clock: str
+    overhead: str
+    counts_energy: bool
     unavailable: str
+    in_use: bool
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,10 @@ class Description:
 
 
 class Device:
-    """`sensors`: all that this edgetran knows, usable or not."""
+    """`sensors`: all that this edgetran knows, usable or not; `use`: which of them, or "auto".
+
+    `sensor`: the one that measures; None: there is none, or the board is emulated.
+    """
 
     def __init__(
         self,
@@ -55,18 +67,13 @@ class Device:
         sensors: tuple[PowerSensor, ...],
         threads: int,
         modelled_busy_s: Callable[[], float],
+        use: str = AUTO,
     ) -> None:
         self._board = board
         self._sensors = sensors
+        self.sensor = None if board.emulated else chosen(sensors, use)
         self._threads = threads
         self._modelled_busy_s = modelled_busy_s
-
-    @property
-    def sensor(self) -> Optional[PowerSensor]:
-        """The first that can be read; none on an emulated board."""
-        if self._board.emulated:
-            return None
-        return next((sensor for sensor in self._sensors if not sensor.unavailable()), None)
 
     def describe(self) -> Description:
         return Description(
@@ -85,18 +92,31 @@ class Device:
                 f"a period of {period_s} s is not possible",
                 hint=f"between {SHORTEST_PERIOD_S} and {LONGEST_PERIOD_S:.0f} s",
             )
-        reader = Telemetry(self._board, self.sensor, self._modelled_busy_s)
-        while not stopping.is_set():
-            try:
-                await asyncio.wait_for(stopping.wait(), period_s)
-            except asyncio.TimeoutError:
-                yield reader.sample()
+        async with watching(self.sensor):
+            reader = Telemetry(self._board, self.sensor, self._modelled_busy_s)
+            while not stopping.is_set():
+                try:
+                    await asyncio.wait_for(stopping.wait(), period_s)
+                except asyncio.TimeoutError:
+                    yield reader.sample()
 
     def _sensor(self, sensor: PowerSensor) -> SensorStatus:
         reason = sensor.unavailable()
         if self._board.emulated:
             reason = "the board is emulated: power comes from its model"
-        return SensorStatus(sensor.name, sensor.scope, sensor.rate_hz, reason)
+        stated = sensor.contract
+        return SensorStatus(
+            name=sensor.name,
+            scope=stated.scope,
+            covers=stated.covers,
+            rate_hz=stated.rate_hz,
+            bandwidth_hz=stated.bandwidth_hz,
+            clock=stated.clock,
+            overhead=stated.overhead,
+            counts_energy=stated.counts_energy,
+            unavailable=reason,
+            in_use=sensor is self.sensor,
+        )
 
 
 def daemon_version() -> str:

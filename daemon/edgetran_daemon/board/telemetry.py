@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,9 +51,10 @@ class Telemetry:
         self._modelled_busy_s = modelled_busy_s
         self._last_s = time.monotonic()
         self._last_busy_s = modelled_busy_s()
-        self._last_j = sensor.energy_j() if sensor else 0.0
+        self._last_power_s = -math.inf
         self._last_cpu = idle_and_total_s()
         self._throttling = Throttling(system)
+        self._power_w()  # means count from here
 
     def sample(self) -> Sample:
         now_s = time.monotonic()
@@ -61,7 +63,7 @@ class Telemetry:
             return self._emulated(now_s, period_s)
         return Sample(
             monotonic_s=now_s,
-            power_w=self._power_w(period_s),
+            power_w=self._power_w(),
             temperature_c=temperature_c(),
             cpu_load=self._cpu_load(),
             memory_used_bytes=psutil.virtual_memory().used,
@@ -81,12 +83,15 @@ class Telemetry:
         memory = sum(_resident_bytes(child) for child in psutil.Process().children())
         return Sample(now_s, power_w, None, None, memory, None, modelled=True)
 
-    def _power_w(self, period_s: float) -> Optional[float]:
+    def _power_w(self) -> Optional[float]:
+        """A sensor that is not watched, or was lost meanwhile, tells nothing."""
         if self._sensor is None:
             return None
-        now_j = self._sensor.energy_j()
-        spent_j, self._last_j = now_j - self._last_j, now_j
-        return spent_j / period_s
+        if self._sensor.contract.counts_energy and not self._sensor.streams:
+            self._sensor.poll()
+        from_s = self._last_power_s
+        self._last_power_s = self._sensor.newest_s
+        return self._sensor.mean_w(from_s)
 
     def _cpu_load(self) -> Optional[float]:
         (idle_s, total_s), last = idle_and_total_s(), self._last_cpu

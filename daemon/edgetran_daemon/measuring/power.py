@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Optional
 
 from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.sensors.watching import watching
 
 WINDOW_S = 0.1  # peak power is the largest mean over such a window
 
@@ -18,10 +19,12 @@ class PowerWindow:
     def __init__(self, sensor: PowerSensor, window_s: float = WINDOW_S) -> None:
         self._sensor = sensor
         self._window_s = window_s
+        self._watching = watching(sensor)
         self.energy_j = 0.0
         self.peak_power_w = 0.0
 
     async def __aenter__(self) -> PowerWindow:
+        await self._watching.__aenter__()
         self._begun_j = self._sensor.energy_j()
         self._sampling = asyncio.create_task(self._sample())
         return self
@@ -34,7 +37,10 @@ class PowerWindow:
     ) -> None:
         self._sampling.cancel()
         await asyncio.gather(self._sampling, return_exceptions=True)
-        self.energy_j = self._sensor.energy_j() - self._begun_j
+        try:
+            self.energy_j = self._sensor.energy_j() - self._begun_j
+        finally:
+            await self._watching.__aexit__(kind, error, trace)
 
     async def _sample(self) -> None:
         last_j, last_s = self._begun_j, time.monotonic()

@@ -48,7 +48,7 @@ def findings(
     yield from _state(settings.state)
     yield _address(settings)
     yield _catalogue(settings.emulate)
-    yield from _sensors(known_sensors())
+    yield from _sensors(known_sensors(settings.sensors))
     yield from _buses(root)
     yield _clock(root, clock())
     if sys.platform == "linux":
@@ -145,7 +145,8 @@ def _sensors(sensors: tuple[PowerSensor, ...]) -> Iterator[Finding]:
         part = f"sensor {sensor.name}"
         yield Finding(part, WARNING if reason else OK, reason or sensor.scope)
     if all(reason for _, reason in reasons):
-        yield Finding("energy", WARNING, "no power sensor can be read: energy is not measured")
+        hint = "docs/sensors.md lists what can be wired to a board, and how it is set up"
+        yield Finding("energy", WARNING, "no power sensor can be read: none is measured", hint)
 
 
 def _buses(root: Path) -> Iterator[Finding]:

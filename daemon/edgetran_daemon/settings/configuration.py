@@ -19,6 +19,7 @@ from typing import Any, Optional
 from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import MAX_MODELS, WatchRule
+from edgetran_daemon.sensors.places import AUTO, NAMES, NONE
 from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT
 from edgetran_daemon.settings.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
 
@@ -79,6 +80,10 @@ KEYS = (
     Key("max_models", Whole(1000), "names that models may be served under", MAX_MODELS),
     Key("metrics_address", Text(), "HOST:PORT of Prometheus's endpoint (none)", "",
         metavar="ADDRESS"),
+    Key("power_sensor", Text(AUTO, NONE, *NAMES), "what measures energy (the first that answers)",
+        AUTO),
+    Key("i2c_sensor", Text(), "a power sensor on an I2C bus (none), e.g. ina226:1:0x40:0.01", "",
+        metavar="CHIP:BUS:ADDRESS[:OHM]"),
     Key("queue_limit", Whole(100_000), "requests of a model that wait or run; more are refused",
         QUEUE_LIMIT),
     Key("worker_memory_mb", Whole(1 << 20), "what a model's process may take (no limit)", None, 512,

@@ -12,6 +12,7 @@ from typing import Optional
 from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import DEFAULT_RULES, Rules
+from edgetran_daemon.sensors.places import NOWHERE, Places
 
 MAX_MESSAGE_BYTES = 64 << 20
 DIGITS = re.compile("[0-9]{1,5}")
@@ -32,6 +33,7 @@ class Settings:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     rules: Rules = DEFAULT_RULES
     metrics: Optional[tuple[str, int]] = None  # host and port of Prometheus's endpoint
+    sensors: Places = NOWHERE
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 

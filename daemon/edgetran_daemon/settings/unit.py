@@ -15,9 +15,12 @@ from pathlib import Path
 NAME = "edgetran-daemon.service"
 USER = "edgetran"
 STATE = Path("/var/lib/edgetran")
-GROUPS = ("i2c", "video", "render", "plugdev")  # power sensors, vcgencmd, GPU, USB accelerators
+GROUPS = ("i2c", "dialout", "video", "render", "plugdev")  # meters, vcgencmd, GPU, USB
 DEVICES = (
     "char-i2c",  # INA219, INA226, INA260
+    "char-ttyUSB",  # USB meters
+    "char-ttyACM",
+    "char-rfcomm",  # Bluetooth meters
     "/dev/vcio",  # vcgencmd of a Raspberry Pi
     "char-usb_device",  # Neural Compute Stick 2
     "char-drm",  # Intel GPU

@@ -143,7 +143,8 @@ def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: 
         table.add_row("runtime", name, escape(runtime.unavailable) or "ready")
     for sensor in board.sensors:
         name = f"{sensor.name} ({sensor.scope})"
-        table.add_row("sensor", name, escape(sensor.unavailable) or "ready")
+        ready = "in use" if sensor.in_use else "ready"
+        table.add_row("sensor", name, escape(sensor.unavailable) or ready)
     for one in deployments:
         why = f": {one.reason}" if one.reason else ""
         table.add_row("model", f"{one.model} {one.variant}", escape(f"{one.state}{why}"))

@@ -92,6 +92,8 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "anti_rollback": "true",
         "max_models": "2",
         "metrics_address": "127.0.0.1:8",
+        "power_sensor": "ina226",
+        "i2c_sensor": "ina226:1:0x40:0.01",
         "queue_limit": "5",
         "worker_memory_mb": "300",
         "log_format": "json",

@@ -113,11 +113,31 @@ class SensorInfo(google.protobuf.message.Message):
     SCOPE_FIELD_NUMBER: builtins.int
     RATE_HZ_FIELD_NUMBER: builtins.int
     UNAVAILABLE_FIELD_NUMBER: builtins.int
+    COVERS_FIELD_NUMBER: builtins.int
+    BANDWIDTH_HZ_FIELD_NUMBER: builtins.int
+    CLOCK_FIELD_NUMBER: builtins.int
+    OVERHEAD_FIELD_NUMBER: builtins.int
+    COUNTS_ENERGY_FIELD_NUMBER: builtins.int
+    IN_USE_FIELD_NUMBER: builtins.int
     name: builtins.str
     scope: builtins.str
-    """what it measures, e.g. "whole board" """
+    """"board", "rail", "package", "chip and memory", "card" """
     rate_hz: builtins.float
+    """new readings a second, at most"""
     unavailable: builtins.str
+    """empty when it can be read, else the reason"""
+    covers: builtins.str
+    """what exactly it measures"""
+    bandwidth_hz: builtins.float
+    """what changes faster is averaged away"""
+    clock: builtins.str
+    """whose clock stamps a reading"""
+    overhead: builtins.str
+    """what a reading costs the board"""
+    counts_energy: builtins.bool
+    """it adds up joules itself; else watts are integrated"""
+    in_use: builtins.bool
+    """this one measures"""
     def __init__(
         self,
         *,
@@ -125,8 +145,14 @@ class SensorInfo(google.protobuf.message.Message):
         scope: builtins.str = ...,
         rate_hz: builtins.float = ...,
         unavailable: builtins.str = ...,
+        covers: builtins.str = ...,
+        bandwidth_hz: builtins.float = ...,
+        clock: builtins.str = ...,
+        overhead: builtins.str = ...,
+        counts_energy: builtins.bool = ...,
+        in_use: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "rate_hz", b"rate_hz", "scope", b"scope", "unavailable", b"unavailable"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bandwidth_hz", b"bandwidth_hz", "clock", b"clock", "counts_energy", b"counts_energy", "covers", b"covers", "in_use", b"in_use", "name", b"name", "overhead", b"overhead", "rate_hz", b"rate_hz", "scope", b"scope", "unavailable", b"unavailable"]) -> None: ...
 
 Global___SensorInfo: typing_extensions.TypeAlias = SensorInfo
 
