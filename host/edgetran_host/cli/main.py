@@ -13,6 +13,9 @@ from edgetran_protos.errors import EdgeTranError
 COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "deploy": ("edgetran_host.cli.deploy:deploy", "Find, train and deploy a model for a board."),
     "infer": ("edgetran_host.cli.infer:infer", "Ask a board's model about sentences."),
+    "profile": ("edgetran_host.cli.profile:profile", "Measure a model on a board, with proof."),
+    "verify": ("edgetran_host.cli.verify:verify", "Derive a record's figures again."),
+    "report": ("edgetran_host.cli.report:report", "Draw a record: histogram, drift, power."),
     "device": ("edgetran_host.cli.device:device", "List boards, show one, add its address."),
     "runs": ("edgetran_host.cli.runs:runs", "Look at what earlier runs found."),
 }
@@ -52,6 +55,7 @@ def cli() -> None:
       edgetran deploy --target nano --data intents
       edgetran deploy --target nano --data path/to/SST-2 --max-latency 40ms
       edgetran infer nano "turn on the kitchen light"
+      edgetran profile --target nano --bundle bundle.tar
       edgetran device list
       edgetran runs show
     """

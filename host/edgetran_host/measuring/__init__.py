@@ -1,0 +1,1 @@
+"""Measurements on the host's side: asked for, kept, verified, drawn."""
