@@ -100,7 +100,14 @@ class Daemon:
             unit=board.model,
         )
         leases = Leases(settings.state / "lease-token")
-        measurements = Measurements(store, self._deployments, board, device.sensor, leases)
+        measurements = Measurements(
+            store,
+            self._deployments,
+            board,
+            device.sensor,
+            leases,
+            settings.rules.serving.memory_bytes,
+        )
         self._metrics = _metrics(settings.metrics)
         if self._metrics is not None:
             self._metrics.watch(board, self._deployments, device.sensor)

@@ -8,13 +8,13 @@ What each goes through is in trial.py; what comes of it, in recording.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Optional, Union
 
 from edgetran_devices import UnitModel
-from edgetran_protos.errors import BoardBusy, UsageError
+from edgetran_protos.errors import BoardBusy, ModelDown, RuntimeFault, UsageError
 from edgetran_protos.measuring.judging import Asked
 from edgetran_protos.measuring.machine import Conditions
 
@@ -35,15 +35,19 @@ from edgetran_daemon.measuring.records import (
     MeasureProgress,
     MeasureRecord,
     MeasureSpec,
+    Subject,
 )
 from edgetran_daemon.measuring.trial import BLOCK_LIMIT_S, Trial
 from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.sensors.watching import watching
+from edgetran_daemon.serving.worker_ends import out_of_memory_kills
 from edgetran_daemon.store.bundles import BundleStore
 
 MAX_SUBJECTS = 64
 MAX_BLOCKS = 100
 MAX_BATCH = 256
 MAX_WARMUP_S = 600.0
+DIED = "it may not fit this board: try another variant, or a smaller batch"
 EMULATED_RUNS = 3  # of the real model: it loads and answers
 
 Event = Union[MeasureProgress, MeasurePiece, MeasureRecord]
@@ -59,12 +63,15 @@ class Measurements:
         board: Board,
         sensor: Optional[PowerSensor],
         leases: Leases,
+        memory_bytes: Optional[int] = None,
     ) -> None:
+        """memory_bytes: what a model's process may take; None: no limit."""
         self._store = store
         self._deployments = deployments
         self._board = board
         self._sensor = sensor
         self._leases = leases
+        self._memory_bytes = memory_bytes
         self._busy = False
 
     def lease(self, holder: str, ttl_s: float) -> Lease:
@@ -97,7 +104,7 @@ class Measurements:
     async def _alone(self, spec: MeasureSpec) -> AsyncGenerator[Event, None]:
         """The board is free again when this ends, however slowly the client reads."""
         trials: list[Trial] = []
-        model = self._board.model
+        model, kills = self._board.model, out_of_memory_kills()
         try:
             with ExitStack() as pins:
                 for subject in spec.subjects:
@@ -107,8 +114,14 @@ class Measurements:
                     if model is None
                     else self._emulate(spec, trials, model)
                 )
-                async for event in steps:
-                    yield event
+                async with watching(self._sensor if model is None else None):
+                    async for event in steps:
+                        yield event
+        except ModelDown as exc:
+            cause = ": the system was out of memory" if out_of_memory_kills() > kills else ""
+            raise RuntimeFault(
+                f"the model's process died while it was measured{cause}", hint=DIED
+            ) from exc
         finally:
             for trial in trials:
                 trial.worker.kill()
@@ -122,7 +135,7 @@ class Measurements:
         count = len(spec.subjects)
         for done, subject in enumerate(spec.subjects):
             yield MeasureProgress("load", done, count)
-            trials.append(await Trial.load(self._store, subject, spec, (), None))
+            trials.append(await self._load(subject, spec, (), None))
         for stage, runs in (("warm-up", 1), ("measure", EMULATED_RUNS)):
             for done, trial in enumerate(trials):
                 yield MeasureProgress(stage, done, count)
@@ -139,7 +152,7 @@ class Measurements:
         cores = await asyncio.to_thread(quiet_cores, spec.threads)
         for done, subject in enumerate(spec.subjects):
             yield MeasureProgress("load", done, count)
-            trials.append(await Trial.load(self._store, subject, spec, cores, self._sensor))
+            trials.append(await self._load(subject, spec, cores, self._sensor))
         conditions = Conditions(spec.threads, usable_cores(), cores, governors(cores))
         sensor, asked = sensor_of(self._sensor), Asked()
         if spec.max_blocks > spec.blocks:
@@ -166,6 +179,15 @@ class Measurements:
         conditions = replace(conditions, served_meanwhile=self._answered() != answered)
         for trial in trials:
             yield await asyncio.to_thread(record, trial, self._board, sensor, conditions, asked)
+
+    async def _load(
+        self,
+        subject: Subject,
+        spec: MeasureSpec,
+        cores: Sequence[int],
+        sensor: Optional[PowerSensor],
+    ) -> Trial:
+        return await Trial.load(self._store, subject, spec, cores, sensor, self._memory_bytes)
 
     def _answered(self) -> int:
         return sum(model.requests for model in self._deployments.served.values())

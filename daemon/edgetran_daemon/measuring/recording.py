@@ -17,8 +17,8 @@ from edgetran_daemon.board.board import Board
 from edgetran_daemon.board.describe import daemon_version
 from edgetran_daemon.measuring.records import MeasureRecord
 from edgetran_daemon.measuring.trial import Trial
-from edgetran_daemon.measuring.watching import period_s
 from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.sensors.base import SHORTEST_PERIOD_S
 
 MAX_RAW_SAMPLES = 200_000
 SHOWN = (  # facts that are fields of a record
@@ -30,7 +30,9 @@ SHOWN = (  # facts that are fields of a record
 def sensor_of(sensor: Optional[PowerSensor]) -> Optional[Sensor]:
     if sensor is None:
         return None
-    return Sensor(sensor.name, sensor.scope, period_s(sensor), counts_energy=True)
+    contract = sensor.contract
+    period_s = max(contract.period_s, SHORTEST_PERIOD_S)
+    return Sensor(sensor.name, sensor.scope, period_s, contract.counts_energy)
 
 
 def document_so_far(

@@ -73,12 +73,13 @@ class Trial:
         spec: MeasureSpec,
         cores: Sequence[int],
         sensor: Optional[PowerSensor],
+        memory_bytes: Optional[int],
     ) -> Trial:
         bundle = store.open(subject.bundle_digest)
         variant = bundle.variant(subject.variant)
         graph = store.graph(variant)
         worker, loaded = await WorkerProcess.start(
-            variant.runtime, graph, spec.threads, cores=cores
+            variant.runtime, graph, spec.threads, memory_bytes, cores
         )
         try:
             return Trial(bundle, variant, worker, loaded, spec, cores, sensor)

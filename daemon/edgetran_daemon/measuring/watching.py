@@ -1,7 +1,7 @@
 """Looks at the board and at its power sensor while something runs, and notes what they say.
 
-A look tells temperature, clock, throttling and the wall clock; the sensor is read as often
-as it has something new to say, up to a hundred times a second. Both note when they looked.
+A look tells temperature, clock, throttling and the wall clock. The sensor is read in a thread
+of its own (sensors/base.py); what it read meanwhile is taken over, faults among it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
-from edgetran_protos.errors import EdgeTranError
-from edgetran_protos.measuring.series import UNKNOWN
+from edgetran_protos.measuring.series import CLIPPED, UNKNOWN
 
 from edgetran_daemon.board import telemetry
 from edgetran_daemon.board.throttling import Throttling
 from edgetran_daemon.measuring.cores import SYSTEM, clock_khz
-from edgetran_daemon.sensors import PowerSensor
+from edgetran_daemon.sensors import PowerSensor, ina
+from edgetran_daemon.sensors.base import FIRST_S, Reading
+from edgetran_daemon.sensors.watching import watching
 
 LOOK_S = 0.5
-SHORTEST_PERIOD_S = 0.01  # a reading costs some fifty microseconds
-
-
-def period_s(sensor: PowerSensor) -> float:
-    """Between two readings."""
-    return max(SHORTEST_PERIOD_S, 1 / sensor.rate_hz)
 
 
 class Watch:
@@ -41,6 +36,7 @@ class Watch:
         self._cores = cores
         self._system = system
         self._throttling = Throttling(system)
+        self._watching = watching(sensor)
         self._columns: dict[str, list[int]] = defaultdict(list)
 
     @property
@@ -48,11 +44,10 @@ class Watch:
         return self._columns
 
     async def __aenter__(self) -> Watch:
+        self._begun_s = time.monotonic()
+        await self._watching.__aenter__()
         self._see()
-        self._tasks = [asyncio.create_task(self._keep_looking())]
-        if self._sensor is not None:
-            self._read(self._sensor)
-            self._tasks.append(asyncio.create_task(self._keep_reading(self._sensor)))
+        self._looking = asyncio.create_task(self._keep_looking())
         return self
 
     async def __aexit__(
@@ -61,22 +56,21 @@ class Watch:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
         self._see()
-        if self._sensor is not None:
-            self._read(self._sensor)
+        try:
+            if self._sensor is not None and error is None:
+                await asyncio.to_thread(self._sensor.await_reading, time.monotonic(), FIRST_S)
+                for reading in self._sensor.readings(self._begun_s):
+                    self._read(reading)
+        finally:
+            await self._watching.__aexit__(kind, error, trace)
 
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             self._see()
-
-    async def _keep_reading(self, sensor: PowerSensor) -> None:
-        while True:
-            await asyncio.sleep(period_s(sensor))
-            self._read(sensor)
 
     def _see(self) -> None:
         temperature_c = telemetry.temperature_c()
@@ -91,12 +85,10 @@ class Watch:
         for name, value in look.items():
             self._columns[name].append(value)
 
-    def _read(self, sensor: PowerSensor) -> None:
-        """A sensor that fails is asked again; that it failed stays on record."""
-        try:
-            value, rails = round(sensor.energy_j() * 1e6), 1
-        except (OSError, ValueError, EdgeTranError):
-            value, rails = UNKNOWN, 0
-        self._columns["power_ns"].append(time.perf_counter_ns())
+    def _read(self, reading: Reading) -> None:
+        value = UNKNOWN if reading.value is None else round(reading.value * 1e6)
+        if reading.fault == ina.CLIPPED:
+            value = CLIPPED
+        self._columns["power_ns"].append(round(reading.at_s * 1e9))
         self._columns["power_value"].append(value)
-        self._columns["power_rails"].append(rails)
+        self._columns["power_rails"].append(reading.rails)

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgetran_protos.measuring.levels import moved
 from edgetran_protos.measuring.percentiles import Floats
-from edgetran_protos.measuring.series import BLOCK, IDLE, UNKNOWN, Column, Series, phases
+from edgetran_protos.measuring.series import BLOCK, CLIPPED, IDLE, UNKNOWN, Column, Series, phases
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -48,7 +48,7 @@ class Trace:
     """Readings that answered, as joules over time."""
 
     def __init__(self, series: Series, sensor: Sensor) -> None:
-        fine = series["power_value"] != UNKNOWN
+        fine = series["power_value"] > CLIPPED
         self.at_ns = series["power_ns"][fine]
         self.at_s = self.at_ns / 1e9
         values = series["power_value"][fine] / 1e6
@@ -125,6 +125,8 @@ def power(series: Series, sensor: Sensor) -> Optional[Power]:
 def faults(series: Series, sensor: Sensor) -> list[str]:
     """Names of reasons.REASONS."""
     trace, blocks = Trace(series, sensor), phases(series, BLOCK)
+    if (series["power_value"] == CLIPPED).any():
+        return ["sensor_saturated"]
     if vanished(series, sensor):
         return ["sensor_vanished"]
     found = power(series, sensor)
@@ -209,7 +211,8 @@ def saturated(load: Floats, idle: Floats, sensor: Sensor) -> bool:
 
 def rail_missing(series: Series, found: Power, sensor: Sensor) -> bool:
     answered = series["power_rails"]
-    return bool((answered < sensor.rails).any()) or found.load_w <= 0
+    most = max(sensor.rails, int(answered.max()))
+    return bool((answered < most).any()) or found.load_w <= 0
 
 
 def implausible(found: Power, sensor: Sensor) -> bool:

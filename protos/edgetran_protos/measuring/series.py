@@ -19,6 +19,7 @@ Column = np.ndarray[Any, np.dtype[np.int64]]
 Series = Mapping[str, Column]
 
 UNKNOWN = -(1 << 62)  # in a column: this machine cannot tell
+CLIPPED = UNKNOWN + 1  # of power_value: more than the sensor's range, nobody knows how much
 IDLE, WARM_UP, REFERENCE, BLOCK = range(4)  # of phase_kind
 
 COLUMNS = {  # name -> what one entry is; times are CLOCK_MONOTONIC's

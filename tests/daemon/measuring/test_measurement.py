@@ -32,6 +32,9 @@ from edgetran_daemon.measuring.records import (
 )
 from edgetran_daemon.measuring.trial import rows_of
 from edgetran_daemon.sensors import PowerSensor, Rapl
+from edgetran_daemon.sensors.base import Reading, SensorFault
+from edgetran_daemon.sensors.contract import BOARD, Contract
+from edgetran_daemon.sensors.ina import CLIPPED
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle
@@ -40,6 +43,7 @@ from edgetran_protos.errors import (
     BundleMissing,
     InputError,
     LeaseLost,
+    RuntimeFault,
     UnknownVariant,
     UsageError,
 )
@@ -118,7 +122,12 @@ class Bench:
     """Measurements of one board over a store that holds `bundle`."""
 
     def __init__(
-        self, state: Path, bundle: Bundle, target: str = "", sensor: PowerSensor | None = None
+        self,
+        state: Path,
+        bundle: Bundle,
+        target: str = "",
+        sensor: PowerSensor | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         self.bundle = bundle
         self.blobs = BlobStore(state, reserve_bytes=0)
@@ -130,7 +139,9 @@ class Bench:
         board = emulated(target) if target else this_machine()
         self.deployments = Deployments(self.store, Ledger(state / "deployments.json"), 1)
         self.leases = Leases(state / "lease-token")
-        self.measurements = Measurements(self.store, self.deployments, board, sensor, self.leases)
+        self.measurements = Measurements(
+            self.store, self.deployments, board, sensor, self.leases, memory_bytes
+        )
 
     def spec(self, **asked: Any) -> MeasureSpec:
         return dataclasses.replace(QUICK, subjects=(Subject(self.bundle.digest),), **asked)
@@ -153,6 +164,7 @@ def workers() -> list[psutil.Process]:
 @pytest.fixture(autouse=True)
 def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "WARMUP_S", 0.05)
+    monkeypatch.setattr(trial, "IDLE_S", 0.3)
 
 
 @pytest.fixture
@@ -411,3 +423,75 @@ def test_energy_is_power_times_the_time_of_one_inference(tmp_path: Path, bundle:
     assert record.peak_power_w.value > 0.5 * WATTS
     assert "rapl" in record.source
     assert "not the whole board" in record.source
+
+
+class Display(PowerSensor):
+    """A bench supply's display: steady watts with a little noise, until something happens."""
+
+    name = "display"
+    contract = Contract(BOARD, "all of it", 200.0, 100.0, "this machine's", "none")
+
+    def __init__(self, broken: str = "", after: int = 0) -> None:
+        super().__init__()
+        self._broken, self._after = broken, after
+        self._rng = np.random.default_rng(0)
+
+    def unavailable(self) -> str:
+        return ""
+
+    def _read(self) -> Reading:
+        self._after -= 1
+        watts = float(self._rng.normal(WATTS, 0.1))
+        if not self._broken or self._after > 0:
+            return Reading(time.monotonic(), watts)
+        if self._broken == "unplugged":
+            raise OSError(121, "Remote I/O error")
+        if self._broken == "clipped":
+            raise SensorFault(CLIPPED)
+        return Reading(time.monotonic(), WATTS)  # stuck
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [("unplugged", "sensor_vanished"), ("clipped", "sensor_saturated"), ("stuck", "sensor_stale")],
+)
+def test_a_sensor_that_fails_meanwhile_costs_the_energy_and_nothing_else(
+    tmp_path: Path, bundle: Bundle, broken: str, reason: str
+) -> None:
+    bench = Bench(tmp_path / "state", bundle, sensor=Display(broken, after=120))
+    _, (record,) = bench.measure(bench.spec(min_block_s=0.4, samples=True))
+    assert reason in record.reasons
+    assert (record.energy_j, record.energy_net_j, record.peak_power_w) == (None, None, None)
+    assert record.latency_p50_s.value > 0
+    assert record.document["sensor"]["name"] == "display"
+
+
+def test_what_the_idle_board_draws_is_taken_off(tmp_path: Path, bundle: Bundle) -> None:
+    """A board that draws the same whatever it does spends nothing on a model."""
+    bench = Bench(tmp_path / "state", bundle, sensor=Display())
+    _, (record,) = bench.measure(bench.spec(min_block_s=0.4))
+    assert not {"sensor_vanished", "sensor_stale", "sensor_saturated"} & set(record.reasons)
+    assert record.energy_j is not None
+    assert record.energy_net_j is not None
+    assert record.idle_power_w == pytest.approx(WATTS, rel=0.02)
+    assert abs(record.energy_net_j.value) < 0.05 * record.energy_j.value
+
+
+def test_a_model_that_does_not_fit_is_a_clear_fault(tmp_path: Path, bundle: Bundle) -> None:
+    bench = Bench(tmp_path / "state", bundle, memory_bytes=48 << 20)
+    with pytest.raises(RuntimeFault):
+        bench.measure(bench.spec())
+    assert workers() == []
+    assert bench.measurements.lease("next", 30).token, "the board is free again"
+
+
+def test_a_model_whose_process_is_killed_is_a_clear_fault(bench: Bench) -> None:
+    async def run() -> None:
+        async for event in bench.measurements.measure(bench.spec()):
+            if getattr(event, "stage", "") == "measure":
+                for worker in workers():
+                    worker.kill()
+
+    with pytest.raises(RuntimeFault, match="died while it was measured") as caught:
+        asyncio.run(run())
+    assert "smaller" in caught.value.hint
