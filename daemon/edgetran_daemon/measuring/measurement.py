@@ -19,6 +19,7 @@ from edgetran_protos.measuring.judging import Asked
 from edgetran_protos.measuring.machine import Conditions
 
 from edgetran_daemon.board.board import Board, usable_cores
+from edgetran_daemon.board.kind import kind_of_machine
 from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.measuring.apart import apart
 from edgetran_daemon.measuring.cores import governors, quiet_cores
@@ -154,7 +155,8 @@ class Measurements:
             yield MeasureProgress("load", done, count)
             trials.append(await self._load(subject, spec, cores, self._sensor))
         conditions = Conditions(spec.threads, usable_cores(), cores, governors(cores))
-        sensor, asked = sensor_of(self._sensor), Asked()
+        sensor = sensor_of(self._sensor, spec.threads, kind_of_machine())
+        asked = Asked()
         if spec.max_blocks > spec.blocks:
             asked = Asked(half_width=spec.half_width)
         answered = self._answered()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
+from edgetran_devices import BoardSpec
 from edgetran_protos.measuring.document import begun, finished
 from edgetran_protos.measuring.judging import Asked, Judgement, blocks_s, judge
 from edgetran_protos.measuring.machine import Conditions
@@ -19,6 +20,7 @@ from edgetran_daemon.measuring.records import MeasureRecord
 from edgetran_daemon.measuring.trial import Trial
 from edgetran_daemon.sensors import PowerSensor
 from edgetran_daemon.sensors.base import SHORTEST_PERIOD_S
+from edgetran_daemon.sensors.contract import BOARD
 
 MAX_RAW_SAMPLES = 200_000
 SHOWN = (  # facts that are fields of a record
@@ -27,12 +29,27 @@ SHOWN = (  # facts that are fields of a record
 )
 
 
-def sensor_of(sensor: Optional[PowerSensor]) -> Optional[Sensor]:
+def sensor_of(
+    sensor: Optional[PowerSensor], threads: int, kind: Optional[BoardSpec]
+) -> Optional[Sensor]:
+    """kind: what boards like this one usually draw, if the sensor measures all of it."""
     if sensor is None:
         return None
     contract = sensor.contract
     period_s = max(contract.period_s, SHORTEST_PERIOD_S)
-    return Sensor(sensor.name, sensor.scope, period_s, contract.counts_energy)
+    idle_w = load_w = None
+    if kind is not None and contract.scope == BOARD:
+        unit = kind.units[kind.default_unit]
+        idle_w = unit.idle_w
+        load_w = idle_w + (unit.active_w - idle_w) * min(1.0, threads / kind.cpu_count)
+    return Sensor(
+        name=sensor.name,
+        scope=sensor.scope,
+        period_s=period_s,
+        counts_energy=contract.counts_energy,
+        idle_w=idle_w,
+        load_w=load_w,
+    )
 
 
 def document_so_far(

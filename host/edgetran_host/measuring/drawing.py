@@ -106,6 +106,7 @@ def _power(series: Series, sensor: Sensor, figures: Mapping[str, Any]) -> bytes:
             axes.axhline(watts, color=colour, linestyle=":", label=f"{label} {watts:.3g} W")
     axes.set_xlabel("s")
     axes.set_ylabel("W")
+    axes.set_ylim(bottom=0)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return _png(figure)
 

@@ -27,7 +27,7 @@ FEW_READINGS = 5  # a block
 TOP_SHARE = 0.2  # of the readings under load that are the very largest: it is clipped
 LEVELS_SEEN = 3  # different readings, so that a sensor is fine enough to judge
 FULL = 0.995  # of full scale
-FACTOR = 1.5  # a board's power differs from its kind's by less
+FACTOR = 1.6  # a board's power differs from its kind's by less; shunts differ by 2 and more
 
 
 @dataclass(frozen=True)
