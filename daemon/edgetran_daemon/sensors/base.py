@@ -144,6 +144,7 @@ class PowerSensor(abc.ABC):
                 if self.streams and found is not None and found.fault:
                     self._close()  # whoever sent may have gone: another try
                     opened = False
+                    stopping.wait(GAP_S)
                 elif not self.streams:
                     stopping.wait(period_s if found is not None else period_s / RETRIES)
         finally:

@@ -8,10 +8,16 @@ from typing import Any, Optional
 
 from edgetran_protos.errors import UsageError
 
+from edgetran_daemon.sensors import smartpower3, um
 from edgetran_daemon.sensors.ina import ADDRESSES, Wiring
+from edgetran_daemon.sensors.serial_port import Line
 
 AUTO, NONE = "auto", "none"
-NAMES = ("ina219", "ina226", "ina260", "rapl")
+NAMES = (
+    *("ina219", "ina226", "ina260", "smartpower3", "um", "remote", "ina3221"),
+    *("rapl", "powermetrics", "nvml"),
+)
+METERS = {"smartpower3": smartpower3.BAUD, "um": um.BAUD}
 CHIPS = ("ina219", "ina226", "ina260")
 LARGEST_OHM = 10.0
 
@@ -23,6 +29,10 @@ class Places:
     use: str = AUTO  # or NONE, or one of NAMES
     chip: str = ""  # of CHIPS
     wiring: Optional[Wiring] = None
+    meter: str = ""  # of METERS
+    line: Optional[Line] = None
+    remote: str = ""  # address of a daemon
+    rails: str = ""  # of an INA3221, that add up
 
 
 NOWHERE = Places()
@@ -31,7 +41,30 @@ NOWHERE = Places()
 def parse_places(values: Mapping[str, Any]) -> Places:
     """Of the settings. Raises UsageError."""
     chip, wiring = parse_chip(values["i2c_sensor"])
-    return Places(use=values["power_sensor"], chip=chip, wiring=wiring)
+    meter, line = parse_meter(values["serial_meter"])
+    return Places(
+        use=values["power_sensor"],
+        chip=chip,
+        wiring=wiring,
+        meter=meter,
+        line=line,
+        remote=values["remote_sensor"],
+        rails=values["power_rail"],
+    )
+
+
+def parse_meter(text: str) -> tuple[str, Optional[Line]]:
+    """Of "um:/dev/rfcomm0" (meter, port, perhaps its baud rate). Raises UsageError."""
+    if not text:
+        return "", None
+    meter, _, place = text.partition(":")
+    port, _, baud = place.partition(":")
+    if meter.lower() not in METERS or not port or not (baud or "1").isdecimal():
+        raise UsageError(
+            f"serial_meter {text!r} is not METER:PORT[:BAUD]",
+            hint=f"METER is one of {', '.join(METERS)}, e.g. smartpower3:/dev/ttyUSB0",
+        )
+    return meter.lower(), Line(port, int(baud) if baud else METERS[meter.lower()])
 
 
 def parse_chip(text: str) -> tuple[str, Optional[Wiring]]:

@@ -24,7 +24,7 @@ class DeviceService(DeviceServiceServicer):
     async def Describe(
         self, request: messages.DescribeRequest, context: Context
     ) -> messages.DescribeResponse:
-        return convert.description(self._device.describe())
+        return convert.description(await asyncio.to_thread(self._device.describe))
 
     async def Telemetry(
         self, request: messages.TelemetryRequest, context: Context

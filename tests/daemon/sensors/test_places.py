@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from edgetran_daemon.main import main
-from edgetran_daemon.sensors import Rapl, Wiring, chosen, known_sensors
-from edgetran_daemon.sensors.places import AUTO, NAMES, NONE, Places, parse_chip
+from edgetran_daemon.sensors import Line, Nvml, Rapl, Wiring, chosen, known_sensors
+from edgetran_daemon.sensors.places import AUTO, NAMES, NONE, Places, parse_chip, parse_meter
 from edgetran_protos.errors import UsageError
 
 
@@ -69,6 +69,35 @@ def test_by_itself_the_first_that_can_be_read_is_chosen(tmp_path: Path) -> None:
     blind, sees = Rapl(tmp_path / "absent"), Rapl(tmp_path)
     assert chosen((blind, sees), AUTO) is sees
     assert chosen((blind,), AUTO) is None
+
+
+def test_a_card_is_never_chosen_by_itself() -> None:
+    class Card(Nvml):
+        def unavailable(self) -> str:
+            return ""
+
+    card = Card()
+    assert chosen((card,), AUTO) is None
+    assert chosen((card,), "nvml") is card
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ("", None)),
+        ("um:/dev/rfcomm0", ("um", Line("/dev/rfcomm0", 9600))),
+        ("SmartPower3:/dev/ttyUSB0:921600", ("smartpower3", Line("/dev/ttyUSB0", 921600))),
+    ],
+)
+def test_a_meter_is_written_as_port_and_baud_rate(text: str, found: object) -> None:
+    assert parse_meter(text) == found
+
+
+@pytest.mark.parametrize("text", ["um", "um:", "meter:/dev/ttyUSB0", "um:/dev/rfcomm0:fast"])
+def test_what_is_no_meter_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match="serial_meter") as caught:
+        parse_meter(text)
+    assert "smartpower3:/dev/ttyUSB0" in caught.value.hint
 
 
 def test_only_the_chip_that_was_named_has_a_place() -> None:
