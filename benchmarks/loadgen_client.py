@@ -72,10 +72,9 @@ def _run(ask: Callable[[], object], scenario: Any, queries: int, folder: Path) -
     settings.mode = loadgen.TestMode.PerformanceOnly
     settings.min_query_count = queries if scenario == loadgen.TestScenario.SingleStream else 1
     settings.max_query_count = settings.min_query_count
-    settings.min_duration_ms = 0
-    settings.offline_expected_qps = queries
-    if scenario == loadgen.TestScenario.Offline:
-        settings.min_duration_ms = 1000  # times the expected rate: so many samples
+    # Of an Offline run LoadGen works out the count: expected rate times duration, and a tenth.
+    settings.min_duration_ms = 1 if scenario == loadgen.TestScenario.Offline else 0
+    settings.offline_expected_qps = queries * 1000
     logs = loadgen.LogSettings()
     folder.mkdir(parents=True, exist_ok=True)
     logs.log_output.outdir = str(folder)
