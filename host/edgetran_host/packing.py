@@ -17,7 +17,7 @@ from edgetran_protos.bundle import (
     write_bundle,
 )
 
-from edgetran_host.export import Exported, run_graph
+from edgetran_host.export import Graph, run_graph
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.identity import architecture_id
 from edgetran_host.tasks import Encoded, Row, Task
@@ -36,7 +36,7 @@ def pack(
     *,
     name: str,
     task: Task,
-    exported: Sequence[Exported],
+    exported: Sequence[Graph],
     tokenizer_json: bytes,
     architecture: Architecture,
     rows: Sequence[Row],
@@ -49,8 +49,8 @@ def pack(
     """Writes a bundle to `path` (a .tar, or a folder), atomically.
 
     rows, encoded: golden rows as text and as tokens; same rows, same order.
-    accuracy_costs: what each variant lost on dev; with max_accuracy_cost a board serves
-    the fastest of those that lost no more.
+    accuracy_costs: what each variant lost of the model's score on rows held out for such
+    decisions; with max_accuracy_cost a board serves the fastest of those that lost no more.
     """
     costs = accuracy_costs or {}
     tolerances = {item.variant.name: TOLERANCE[item.variant.precision] for item in exported}
@@ -92,25 +92,12 @@ def pack(
     return write_bundle(path, card, files)
 
 
-def with_claims(
-    bundle: Bundle,
-    claims: Sequence[Claim],
-    path: Path,
-    accuracy_costs: Mapping[str, float] | None = None,
-) -> Bundle:
-    """The same model with these promises on its card, written to `path`.
-
-    accuracy_costs: what variants lost on dev against the trained model.
-    """
+def with_claims(bundle: Bundle, claims: Sequence[Claim], path: Path) -> Bundle:
+    """The same model with these promises on its card, written to `path`."""
     files = {
         blob.file: (blob.media_type, bundle.read(blob.digest))
         for blob in bundle.blobs
         if blob.media_type in (MEDIA_WEIGHTS, MEDIA_WEIGHT_CONFIG)
     }
-    costs = accuracy_costs or {}
-    variants = [
-        dataclasses.replace(v, accuracy_cost=costs.get(v.name, v.accuracy_cost))
-        for v in bundle.card.variants
-    ]
-    card = dataclasses.replace(bundle.card, claims=list(claims), variants=variants)
+    card = dataclasses.replace(bundle.card, claims=list(claims))
     return write_bundle(path, card, files)

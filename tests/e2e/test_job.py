@@ -37,7 +37,8 @@ BAD = ("awful", "dull", "grim", "stale", "weak")
 FILLERS = ("the", "film", "was", "a", "story", "with", "cast", "and", "scenes", "that", "felt")
 VOCABULARY = 4100  # just enough that there is something to trim
 TRAIN_ROWS = 1000
-STAGES = ("data", "seed", "baselines", "search", "chosen", "measurements")
+OFFER = "offer-onnxruntime-int8"  # the one runtime of an emulated nano
+STAGES = ("data", "seed", "baselines", "search", "trained", OFFER, "measurements")
 PATIENCE_S = 240.0  # for one command on a busy machine
 ROOMY = ("--max-latency", "1s", "--max-size", "10MB")  # a tiny seed has little to give
 
@@ -380,7 +381,7 @@ def texts_of(answers: list[dict[str, Any]]) -> list[str]:
 
 def assert_same_work(run: Path, whole: Path) -> None:
     """Everything but what a clock measured is equal, weights to the bit."""
-    for name in ("data", "seed", "baselines", "search", "chosen"):
+    for name in ("data", "seed", "baselines", "search", "trained", OFFER):
         assert stage(run, name) == stage(whole, name), name
     for model in ("seed", "chosen"):
         weights = [p / model / "model" / "model.safetensors" for p in (run, whole)]
@@ -413,7 +414,7 @@ class TestInterrupted:
     def test_late(self, place: Place, whole: Ended) -> None:
         """A run that stands before its last training, killed in it and while deploying."""
         run = shutil.copytree(place.path / "run", place.path / "late")
-        for file in ("stages/chosen.json", "result.json", "bundle.tar"):
+        for file in ("stages/trained.json", f"stages/{OFFER}.json", "result.json", "bundle.tar"):
             (run / file).unlink()
         shutil.rmtree(run / "chosen")
         with edgetran.connect("nano") as board:
@@ -459,7 +460,7 @@ class TestInterrupted:
             (signal.SIGKILL, at("search", 4)),
             (signal.SIGINT, there(done / "search.json")),
             (signal.SIGKILL, at("final training", 20)),
-            (signal.SIGKILL, there(done / "chosen.json")),
+            (signal.SIGKILL, there(done / "trained.json")),
             (signal.SIGKILL, at("measuring (target)")),
             (signal.SIGKILL, at("measuring (reference)")),
             (signal.SIGKILL, there(done / "measurements.json")),

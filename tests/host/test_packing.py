@@ -216,12 +216,6 @@ class TestCard:
         assert after.digest != before.digest
         assert with_claims(after, [CLAIM], tmp_path / "again").digest == before.digest
 
-    def test_the_cost_of_a_variant_is_written_down(self, packed: Path, tmp_path: Path) -> None:
-        costs = {"onnxruntime-int8": 0.003}
-        after = with_claims(Bundle.open(packed), [CLAIM], tmp_path / "films.tar", costs)
-        assert after.card.variant("onnxruntime-int8").accuracy_cost == 0.003
-        assert after.card.variant("onnxruntime-fp32").accuracy_cost is None
-
 
 class TestGolden:
     @pytest.mark.parametrize("precision", ["fp32", "int8"])

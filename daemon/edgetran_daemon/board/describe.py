@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import platform
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Device:
         return Description(
             board=self._board,
             daemon_version=daemon_version(),
-            runtimes=runtime_statuses(),
+            runtimes=tuple(map(self._runtime, runtime_statuses())),
             sensors=tuple(self._sensor(sensor) for sensor in self._sensors),
             threads=self._threads,
             host_platform=f"{platform.system().lower()} {platform.machine()}",
@@ -99,6 +100,13 @@ class Device:
                     await asyncio.wait_for(stopping.wait(), period_s)
                 except asyncio.TimeoutError:
                     yield reader.sample()
+
+    def _runtime(self, status: RuntimeStatus) -> RuntimeStatus:
+        unit = self._board.model
+        if unit is None or status.name in unit.runtimes:
+            return status
+        reason = f"the emulated board has no {status.name}"
+        return dataclasses.replace(status, unavailable=reason)
 
     def _sensor(self, sensor: PowerSensor) -> SensorStatus:
         reason = sensor.unavailable()

@@ -28,6 +28,14 @@ from edgetran_host.cli.options import json_option, threads_option
 @click.option("--max-energy", default=None, metavar="300mJ", help="Hard limit per inference.")
 @click.option("--max-size", default=None, metavar="20MB", help="Hard limit on graph + tokenizer.")
 @click.option("--max-power", default=None, metavar="5W", help="Hard limit on peak power.")
+@click.option(
+    "--max-accuracy-cost",
+    type=click.FloatRange(0, 100),
+    default=None,
+    metavar="POINTS",
+    help="Points of the score that 8 bits or another runtime may lose; default: 1, or what the "
+    "searched graph loses.",
+)
 @click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
 @click.option(
@@ -58,6 +66,7 @@ def deploy(
     max_energy: str | None,
     max_size: str | None,
     max_power: str | None,
+    max_accuracy_cost: float | None,
     bundle: Path | None,
     name: str,
     run_path: Path | None,
@@ -98,6 +107,7 @@ def deploy(
         random_seed=random_seed,
         train_rows=train_rows,
         model=name,
+        max_accuracy_cost=None if max_accuracy_cost is None else max_accuracy_cost / 100,
     )
     if bundle is not None:
         _deploy_bundle(bundle, config, threads, as_json)

@@ -28,11 +28,17 @@ from edgetran_host.training.prediction import predict
 
 
 @dataclass(frozen=True)
-class Exported:
+class Graph:
     """One graph on disk."""
 
     variant: Variant
     path: Path
+
+
+@dataclass(frozen=True)
+class Exported(Graph):
+    """One graph as it was just made."""
+
     logits: NDArray[np.float32]  # its outputs on the check rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgetran_protos.bundle import Bundle
 
-from edgetran_host.export import Exported, export_variants, run_onnx
+from edgetran_host.export import Exported, Graph, export_variants, run_graph
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.packing import pack
@@ -58,15 +58,16 @@ def build(
 
 def score_graph(
     work: Workbench,
-    path: Path,
+    graph: Graph,
     tokenizer_json: bytes,
     rows: tuple[Row, ...],
     task: Task,
     stage: str,
 ) -> Scores:
     """The metric of an exported graph, run row by row as a board runs it."""
-    outputs = run_onnx(
-        path,
+    outputs = run_graph(
+        graph.variant.runtime,
+        graph.path,
         work.encode(rows, tokenizer_json),
         threads=work.threads,
         stage=stage,
@@ -75,16 +76,21 @@ def score_graph(
     return score(task, outputs)
 
 
+def score_model(work: Workbench, model: TextModel, tokenizer_json: bytes, task: Task) -> Scores:
+    """The metric of the model itself on the task's dev rows."""
+    return score(task, predict(model, work.encode(task.dev, tokenizer_json), work.threads))
+
+
 def rows_of(
     work: Workbench, model: TextModel, tokenizer_json: bytes, built: Built
 ) -> list[dict[str, Any]]:
     """A row of the final table for each graph: its scores on dev beside the model's own."""
     rows, task = work.split.dev, work.task
-    trained = score(task, predict(model, work.encode(rows, tokenizer_json), work.threads))
+    trained = score_model(work, model, tokenizer_json, task)
     found = []
     for exported in built.exported:
         stage = f"  score {built.bundle.path.stem} {exported.variant.precision}"
-        scores = score_graph(work, exported.path, tokenizer_json, rows, task, stage)
+        scores = score_graph(work, exported, tokenizer_json, rows, task, stage)
         name = exported.variant.name
         found.append(
             {

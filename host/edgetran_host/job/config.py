@@ -33,6 +33,7 @@ class JobConfig:
     random_seed: int = 0
     train_rows: int | None = None
     model: str = ""  # name to serve under; empty: the task's name
+    max_accuracy_cost: float | None = None  # of the score, that a served variant may lose
 
     def identity(self) -> str:
         """Eight hex digits that name the request."""

@@ -5,23 +5,29 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from edgetran import Board
 from edgetran.progress import OnProgress, Progress
-from edgetran.results import Measurement
-from edgetran_protos.bundle import Bundle, Claim
-from edgetran_protos.errors import BudgetError
+from edgetran_protos.bundle import Bundle
 
 from edgetran_host.job.baselines import Baseline, baselines
-from edgetran_host.job.build import build, rows_of
+from edgetran_host.job.build import score_model, scores_to_json
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.claims import claims
 from edgetran_host.job.config import Budget
+from edgetran_host.job.offers import (
+    SEARCHED_RUNTIME,
+    Offers,
+    Trained,
+    fastest,
+    make_offers,
+    table,
+)
 from edgetran_host.job.searching import Reference, Search, cost_on_board
 from edgetran_host.job.teacher import check_same_request, describe_data, fine_tuned_seed, targets
 from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.packing import with_claims
-from edgetran_host.search.objective import Cost, describe_excess, within
 from edgetran_host.search.seeded_space import Design, keep_layers
 from edgetran_host.training.loop import forget
 
@@ -38,11 +44,13 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
     nursery = Nursery(work, teacher, tokenizer_json)
     plain = baselines(work, nursery, tokenizer_json)
     found = _search(work, nursery, tokenizer_json, plain[0])
-    chosen = _finish(work, nursery, tokenizer_json, Design(**found["best"]["design"]))
-    rows = [*plain, chosen]
-    measured = _measure(work, rows)
-    _check_limits(chosen, measured[CHOSEN]["target"], Budget(**found["budget"]))
-    _deploy(work, chosen, claims(chosen.found["scores"], measured[CHOSEN]["target"]))
+    design = Design(**found["best"]["design"])
+    finished = _finish(work, nursery, tokenizer_json, design)
+    offers = make_offers(work, _trained(work, design, finished))
+    measured = _measure(work, plain, offers, Budget(**found["budget"]))
+    serving = measured["serving"]
+    rows = [*plain, _chosen(design, finished, offers, serving)]
+    _deploy(work, offers, serving, measured["offers"])
     result = {
         "schema": RESULT_SCHEMA,
         "config": work.config.to_json(),
@@ -54,6 +62,7 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
             "target": dataclasses.asdict(work.board.describe()),
             "reference": dataclasses.asdict(work.reference.describe()),
         },
+        "offers": table(offers, measured["offers"], serving),
         "answers": _answers(work),
     }
     work.run.write_result(result)
@@ -83,8 +92,10 @@ def _search(
     return work.run.once("search", search)
 
 
-def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: Design) -> Baseline:
-    """Trains the winner on, from its trial's weights, exports, scores and packs it."""
+def _finish(
+    work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: Design
+) -> dict[str, Any]:
+    """Trains the winner on, from its trial's weights."""
     folder = work.run.folder(CHOSEN)
 
     def finish() -> dict[str, Any]:
@@ -102,39 +113,75 @@ def _finish(work: Workbench, nursery: Nursery, tokenizer_json: bytes, design: De
         )
         save_model(model, folder / "model", trimmed)
         forget(folder / "checkpoint")
-        built = build(work, model, trimmed, work.served_name, (design.precision,), folder)
-        row = rows_of(work, model, trimmed, built)[0]
-        return {**row, "design": dataclasses.asdict(design), "label": design.label()}
+        return {
+            "design": dataclasses.asdict(design),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "trained_scores": scores_to_json(score_model(work, model, trimmed, work.task)),
+            "held_out": score_model(work, model, trimmed, work.valid_task).value,
+        }
 
-    found = work.run.once(CHOSEN, finish)
-    return Baseline(
-        key=CHOSEN,
-        title=f"chosen: {found['label']}",
-        bundle=Bundle.open(folder / found["bundle"]),
-        variant=found["variant"],
-        found=found,
-    )
+    return work.run.once("trained", finish)
 
 
-def _measure(work: Workbench, rows: list[Baseline]) -> dict[str, dict[str, Any]]:
-    """Every row on the target and on this machine, each time in turn with the others."""
+def _trained(work: Workbench, design: Design, finished: dict[str, Any]) -> Trained:
+    folder = work.run.folder(CHOSEN)
+    model, tokenizer_json = load_model(folder / "model")
+    return Trained(model, tokenizer_json, design.precision, finished["held_out"], folder)
+
+
+def _chosen(design: Design, finished: dict[str, Any], offers: Offers, variant: str) -> Baseline:
+    """The winner's row of the final table, as it serves."""
+    offer = offers.offer(variant)
+    label = dataclasses.replace(design, precision=offer.precision).label()
+    runtime = "" if offer.runtime == SEARCHED_RUNTIME else f" {offer.runtime}"
+    found = {
+        "scores": offer.found["scores"],
+        "trained_scores": finished["trained_scores"],
+        "parameters": finished["parameters"],
+        "artefact_bytes": offers.size_bytes(variant),
+        "max_abs_error": offer.found["variant"]["max_abs_error"],
+        "variant": variant,
+    }
+    return Baseline(CHOSEN, f"chosen: {label}{runtime}", offers.bundle, variant, found)
+
+
+def _measure(
+    work: Workbench, plain: list[Baseline], offers: Offers, budget: Budget
+) -> dict[str, Any]:
+    """Every row on the target, each time in turn with the others; then on this machine.
+
+    Of the winner's variants the target measures all, this machine the one that serves.
+    """
+    rows = [(row.bundle, row.variant) for row in plain]
 
     def measure() -> dict[str, Any]:
-        found: dict[str, Any] = {row.key: {} for row in rows}
-        boards = {"target": work.board}
+        variants = [(offers.bundle, offer.name) for offer in offers.packed]
+        records = _records(work, work.board, "target", [*rows, *variants])
+        by_variant = {name: record for (_, name), record in zip(variants, records[len(rows) :])}
+        serving = fastest(offers, by_variant, budget)
+        kept: dict[str, Any] = {"offers": by_variant, "serving": serving}
+        for row, record in zip(plain, records):
+            kept[row.key] = {"target": record}
+        kept[CHOSEN] = {"target": by_variant[serving]}
         if work.config.target != "local":
-            boards["reference"] = work.reference
-        for name, board in boards.items():
-            with visiting(board, [row.bundle for row in rows]):
-                records = board.measure(
-                    [(row.bundle.digest, row.variant) for row in rows],
-                    on_progress=_as_one_stage(work, f"measuring ({name})"),
-                )
-            for row, record in zip(rows, records):
-                found[row.key][name] = _record(record)
-        return found
+            again = _records(work, work.reference, "reference", [*rows, (offers.bundle, serving)])
+            for key, record in zip([*(row.key for row in plain), CHOSEN], again):
+                kept[key]["reference"] = record
+        return kept
 
     return work.run.once("measurements", measure)
+
+
+def _records(
+    work: Workbench, board: Board, name: str, subjects: list[tuple[Bundle, str]]
+) -> list[dict[str, Any]]:
+    """All of each record, raw samples included, so that every figure can be derived again."""
+    with visiting(board, [bundle for bundle, _ in subjects]):
+        records = board.measure(
+            [(bundle.digest, variant) for bundle, variant in subjects],
+            on_progress=_as_one_stage(work, f"measuring ({name})"),
+        )
+    return [{**dataclasses.asdict(r), "samples_s": list(r.samples_s)} for r in records]
 
 
 def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
@@ -147,43 +194,22 @@ def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
     return listen
 
 
-def _record(record: Measurement) -> dict[str, Any]:
-    """All of it, raw samples included, so that every figure can be derived again."""
-    raw = dataclasses.asdict(record)
-    raw["samples_s"] = list(raw["samples_s"])
-    return raw
-
-
-def _check_limits(chosen: Baseline, record: dict[str, Any], budget: Budget) -> None:
-    """Raises BudgetError when the trained winner, measured again, breaks a limit."""
-    energy, power = record["energy_j"], record["peak_power_w"]
-    cost = Cost(
-        latency_s=record["latency_p50_s"]["value"],
-        energy_j=energy["value"] if energy else None,
-        peak_power_w=power["value"] if power else None,
-        size_bytes=float(chosen.found["artefact_bytes"]),
-        modelled=record["modelled"],
-    )
-    if not within(cost, budget):
-        raise BudgetError(
-            f"measured again, {chosen.title} breaks a limit: {describe_excess(cost, budget)}",
-            hint="nothing was deployed; loosen that limit, or search again with another --run",
-        )
-
-
-def _deploy(work: Workbench, chosen: Baseline, promised: list[Claim]) -> None:
-    """Puts the winner on the board, with what it promises on its card."""
-    lost = chosen.found["trained_scores"]["value"] - chosen.found["scores"]["value"]
-    bundle = with_claims(
-        chosen.bundle, promised, work.run.path / "bundle.tar", {chosen.variant: lost}
-    )
-    deployed = {entry.model: entry.bundle_digest for entry in work.board.deployments()}
-    if deployed.get(work.served_name) != bundle.digest:
+def _deploy(
+    work: Workbench, offers: Offers, serving: str, records: dict[str, dict[str, Any]]
+) -> None:
+    """Puts the winner on the board, with what each variant promises on its card."""
+    promised = [
+        claim
+        for offer in offers.packed
+        for claim in claims(offer.found["scores"], records[offer.name])
+    ]
+    bundle = with_claims(offers.bundle, promised, work.run.path / "bundle.tar")
+    deployed = {
+        entry.model: (entry.bundle_digest, entry.variant) for entry in work.board.deployments()
+    }
+    if deployed.get(work.served_name) != (bundle.digest, serving):
         work.board.deploy(
-            bundle,
-            model=work.served_name,
-            variant=chosen.variant,
-            on_progress=work.on_progress,
+            bundle, model=work.served_name, variant=serving, on_progress=work.on_progress
         )
 
 

@@ -40,10 +40,31 @@ def notes(result: dict[str, Any]) -> list[str]:
     if any_modelled(result):
         found.append(MODELLED_NOTE)
     found.append(f"limits on the target: {_limits(result['search']['budget'])}")
+    found += _offers(result)
     found.append(
         f"floor: a bag of words reaches {percent(result['data']['floor'])} on the same rows"
     )
     return found
+
+
+def _offers(result: dict[str, Any]) -> list[str]:
+    """How the chosen model came to its runtime, where the target left a choice."""
+    offers = result.get("offers", [])  # runs of before have none
+    if len(offers) < 2:
+        return []
+    return ["variants of the chosen model on the target:", *map(_offer, offers)]
+
+
+def _offer(offer: dict[str, Any]) -> str:
+    if offer["left_out"]:
+        return f"  {offer['variant']}: not offered: {offer['left_out']}"
+    cells = (
+        f"{figure(offer, 'latency_p50_s', 1e3)} ms",
+        f"{100 * offer['scores']['value']:.2f} on dev",
+        f"{-100 * offer['accuracy_cost']:+.2f} by export on held-out rows",
+        f"{offer['artefact_bytes'] / 1e6:.1f} MB",
+    )
+    return f"  {offer['variant']}: {', '.join(cells)}{' - serves' if offer['serves'] else ''}"
 
 
 def _limits(budget: dict[str, Any]) -> str:

@@ -158,7 +158,7 @@ class Search:
         )
         scores = score_graph(
             self._work,
-            trained.exported[0].path,
+            trained.exported[0],
             child.tokenizer_json,
             self._work.split.valid,
             self._work.valid_task,
