@@ -61,7 +61,7 @@ def _offer(offer: dict[str, Any]) -> str:
     cells = (
         f"{figure(offer, 'latency_p50_s', 1e3)} ms",
         f"{100 * offer['scores']['value']:.2f} on dev",
-        f"{-100 * offer['accuracy_cost']:+.2f} by export on held-out rows",
+        f"{0.0 - 100 * offer['accuracy_cost']:+.2f} by export on held-out rows",
         f"{offer['artefact_bytes'] / 1e6:.1f} MB",
     )
     return f"  {offer['variant']}: {', '.join(cells)}{' - serves' if offer['serves'] else ''}"
