@@ -117,7 +117,7 @@ class Daemon:
         )
         add_DeviceServiceServicer_to_server(DeviceService(device, self._stop), self._server)
         add_MeasurementServiceServicer_to_server(
-            MeasurementService(measurements, leases, threads), self._server
+            MeasurementService(measurements, leases, device, threads), self._server
         )
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
         inference = OpenInferenceService(self._deployments, clock, self._stop)

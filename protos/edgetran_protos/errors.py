@@ -11,6 +11,7 @@ EdgeTranError
 │   ├── BoardBusy         a queue is full, or another has a lease
 │   ├── LeaseLost         a lease ended, and another may have the board
 │   ├── PortInUse         the daemon cannot listen there
+│   ├── SensorUnusable    no power sensor can be read, or not the one that was named
 │   ├── NotPermitted      the role that the board gave this client does not go so far
 │   └── DiskFull          no room left for blobs
 ├── BundleError           the bundle is not what it should be
@@ -91,6 +92,10 @@ class LeaseLost(BoardError):
 
 class PortInUse(BoardError):
     status = grpc.StatusCode.ALREADY_EXISTS
+
+
+class SensorUnusable(BoardError):
+    status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class NotPermitted(BoardError):

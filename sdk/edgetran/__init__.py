@@ -31,6 +31,7 @@ from edgetran.errors import (
     ProbeFailed,
     RolledBack,
     RuntimeFault,
+    SensorUnusable,
     UnknownModel,
     UnknownTarget,
     UnknownVariant,
@@ -49,6 +50,7 @@ from edgetran.results import (
     Quantity,
     RuntimeInfo,
     SensorInfo,
+    SensorReport,
     TelemetrySample,
 )
 
@@ -95,6 +97,8 @@ __all__ = [
     "RuntimeFault",
     "RuntimeInfo",
     "SensorInfo",
+    "SensorReport",
+    "SensorUnusable",
     "TelemetrySample",
     "UnknownModel",
     "UnknownTarget",

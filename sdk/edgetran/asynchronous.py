@@ -28,6 +28,7 @@ from edgetran.results import (
     Deployment,
     Measurement,
     Prediction,
+    SensorReport,
     TelemetrySample,
 )
 from edgetran.upload import Upload
@@ -83,6 +84,37 @@ class AsyncBoard:
                     yield convert.telemetry_sample(raw)
         finally:
             call.cancel()
+
+    async def test_sensor(
+        self,
+        name: str = "",
+        *,
+        phase_s: float = 0.0,
+        steps: int = 0,
+        on_progress: OnProgress = ignore,
+    ) -> SensorReport:
+        """As `Board.test_sensor`; cancelling it stops the load."""
+        request = measurement_pb2.TestSensorRequest(
+            sensor=name,
+            phase_s=phase_s,
+            steps=steps,
+            lease_token=self._lease.token if self._lease else 0,
+        )
+        found = None
+        call = self._measurement.TestSensor(request, timeout=MEASURE_S)
+        try:
+            with translated(self.address):
+                async for event in call:
+                    if event.HasField("report"):
+                        found = convert.sensor_report(event.report)
+                    else:
+                        step = event.progress
+                        on_progress(Progress(step.stage, step.done, step.total))
+        finally:
+            call.cancel()
+        if found is None:
+            raise BoardError("the test ended without a report")
+        return found
 
     async def predict(self, texts: Sequence[Text], model: Optional[str] = None) -> list[Prediction]:
         return list((await self.answer(texts, model)).predictions)

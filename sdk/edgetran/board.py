@@ -29,6 +29,7 @@ from edgetran.results import (
     Measurement,
     OnPiece,
     Prediction,
+    SensorReport,
     TelemetrySample,
 )
 from edgetran.upload import Upload
@@ -85,6 +86,38 @@ class Board:
             events = self._device.Telemetry(device_pb2.TelemetryRequest(period_s=period_s))
         for raw in stream(events, self.address):
             yield convert.telemetry_sample(raw)
+
+    def test_sensor(
+        self,
+        name: str = "",
+        *,
+        phase_s: float = 0.0,
+        steps: int = 0,
+        on_progress: OnProgress = ignore,
+    ) -> SensorReport:
+        """Loads all cores of the board in steps and says whether its power sensor follows.
+
+        name: of the sensor, the one in use when empty. Zeros leave the choice to the daemon.
+        """
+        request = measurement_pb2.TestSensorRequest(
+            sensor=name,
+            phase_s=phase_s,
+            steps=steps,
+            lease_token=self._lease.token if self._lease else 0,
+        )
+        with translated(self.address):
+            events = self._measurement.TestSensor(request, timeout=MEASURE_S)
+        found = None
+        with closing(stream(events, self.address)) as answers:
+            for event in answers:
+                if event.HasField("report"):
+                    found = convert.sensor_report(event.report)
+                else:
+                    step = event.progress
+                    on_progress(Progress(step.stage, step.done, step.total))
+        if found is None:
+            raise BoardError("the test ended without a report")
+        return found
 
     def predict(self, texts: Sequence[Text], model: Optional[str] = None) -> list[Prediction]:
         """One prediction a text (or pair of texts); model None: the only one deployed."""

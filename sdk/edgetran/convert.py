@@ -27,6 +27,7 @@ from edgetran.results import (
     Quantity,
     RuntimeInfo,
     SensorInfo,
+    SensorReport,
     TelemetrySample,
 )
 
@@ -94,6 +95,23 @@ def _sensor_info(raw: device_pb2.SensorInfo) -> SensorInfo:
         overhead=raw.overhead,
         counts_energy=raw.counts_energy,
         in_use=raw.in_use,
+    )
+
+
+def sensor_report(raw: measurement_pb2.SensorReport) -> SensorReport:
+    return SensorReport(
+        sensor=raw.sensor,
+        reasons=tuple(raw.reasons),
+        idle_w=raw.idle_w if raw.HasField("idle_w") else None,
+        load_w=raw.load_w if raw.HasField("load_w") else None,
+        noise_w=raw.noise_w if raw.HasField("noise_w") else None,
+        delay_s=raw.delay_s if raw.HasField("delay_s") else None,
+        allowed_delay_s=raw.allowed_delay_s,
+        rate_hz=raw.rate_hz,
+        stated_rate_hz=raw.stated_rate_hz,
+        stale_share=raw.stale_share,
+        repeated_share=raw.repeated_share,
+        faults=raw.faults,
     )
 
 

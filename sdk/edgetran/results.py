@@ -45,6 +45,28 @@ class BoardInfo:
 
 
 @dataclass(frozen=True)
+class SensorReport:
+    """What steps of load showed of a power sensor; None: its readings do not tell."""
+
+    sensor: str
+    reasons: tuple[str, ...]  # why it failed; empty when it passed
+    idle_w: Optional[float]
+    load_w: Optional[float]
+    noise_w: Optional[float]  # of a reading of the idle board, one standard deviation
+    delay_s: Optional[float]  # of its readings behind the load
+    allowed_delay_s: float  # what its bandwidth and rate explain
+    rate_hz: float  # new readings a second
+    stated_rate_hz: float
+    stale_share: float  # of all looks: the hardware had nothing new
+    repeated_share: float  # of all readings: the same as the one before
+    faults: int  # readings that could not be used
+
+    @property
+    def passed(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True)
 class Prediction:
     label: str  # empty for regression
     score: float  # probability of the label, or the regression value

@@ -804,6 +804,15 @@ SAMPLE = {  # of an M1, as recorded
 }
 
 
+def awaited(sensor: PowerSensor, within_s: float = 20.0) -> Any:
+    """What comes next; None: nothing."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if (found := sensor.poll()) is not None:
+            return found
+    return None
+
+
 class TestPowermetrics(PowerSensorContract):
     tolerance_j = 1e-6
     much_j = 50.0
@@ -830,16 +839,9 @@ class TestPowermetrics(PowerSensorContract):
         def use(joules: float) -> None:
             sample = {"elapsed_ns": 250_000_000, "processor": {"combined_power": joules * 4e3}}
             tell(sample)
-            self.awaited(sensor)
+            awaited(sensor)
 
         return use
-
-    def awaited(self, sensor: PowerSensor) -> Reading:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if (found := sensor.poll()) is not None:
-                return found
-        raise AssertionError("nothing came")
 
     @pytest.fixture
     def blind(self) -> PowerSensor:
@@ -877,12 +879,12 @@ class TestPowermetrics(PowerSensorContract):
         self, sensor: PowerSensor, tell: Any
     ) -> None:
         tell({"elapsed_ns": 2_000_000_000, "processor": {"combined_power": 1500.0}})
-        assert self.awaited(sensor).value == pytest.approx(3.0)
+        assert awaited(sensor).value == pytest.approx(3.0)
 
     def test_nonsense_is_a_fault(self, sensor: PowerSensor, tell: Any) -> None:
         for told in ({"raw": "<plist>&</plist>"}, {"processor": {}}, {"elapsed_ns": 5}):
             tell(told)
-            assert self.awaited(sensor).fault
+            assert awaited(sensor).fault
 
     def test_a_program_that_ends_is_started_again(self, sensor: PowerSensor, tell: Any) -> None:
         tell(SAMPLE)
@@ -976,8 +978,7 @@ class TestSmartPower3(PowerSensorContract):
 
     def test_outputs_that_are_off_are_a_fault(self, meter: Any, sensor: PowerSensor) -> None:
         meter.write(meters.smartpower3_line(5, (meter.OFF, meter.OFF)))
-        found = sensor.poll()
-        assert found is not None
+        found = awaited(sensor)
         assert "both outputs are off" in found.fault
 
     def test_half_a_line_and_a_spoilt_one_are_no_readings(
@@ -993,22 +994,30 @@ class TestSmartPower3(PowerSensorContract):
 
     def test_the_same_line_again_is_stale(self, meter: Any, sensor: Any, tick: Any) -> None:
         tick()
+        before = sensor.tally.new
         meter.tick(0)
-        assert sensor.poll() is None
+        assert awaited(sensor, within_s=0.05) is None
+        assert sensor.tally.new == before
+        tick()
+        assert sensor.tally.new == before + 1
 
     def test_its_interval_is_seen(self, meter: Any, sensor: PowerSensor, tick: Any) -> None:
+        for _ in range(9):
+            tick()
         assert sensor.contract.rate_hz == pytest.approx(100)
         meter.interval_ms = 500
-        tick(), tick()
+        tick()
+        assert sensor.contract.rate_hz == pytest.approx(100), "a line that was late tells nothing"
+        for _ in range(9):
+            tick()
         assert sensor.contract.rate_hz == pytest.approx(2)
         assert sensor.contract.bandwidth_hz == pytest.approx(0.886)
 
     def test_another_baud_rate_is_a_fault(self, meter: Any, sensor: PowerSensor) -> None:
         meter.write(b"\xfe\x80" * 1500)
-        sensor.poll()
+        assert sensor.poll() is None
         meter.write(b"\xfe\x80" * 1500)
-        found = [sensor.poll() for _ in range(3)]
-        assert any(one is not None and "baud rate" in one.fault for one in found)
+        assert "baud rate" in awaited(sensor).fault
 
     def test_a_port_that_another_reads_is_refused(self, sensor: Any, meter: Any) -> None:
         other = SmartPower3(Line(meter.terminal.port, 115200))
@@ -1019,9 +1028,7 @@ class TestSmartPower3(PowerSensorContract):
         other = SmartPower3(Line(lost.terminal.port, 115200))
         other._open()
         lost.close()
-        found = other.poll()
-        assert found is not None
-        assert "is gone" in found.fault
+        assert "is gone" in awaited(other).fault
         other._close()
 
     def test_one_that_nobody_set_up_says_how(self) -> None:

@@ -28,6 +28,7 @@ NAMES = [
     "Quantity",
     "RuntimeInfo",
     "SensorInfo",
+    "SensorReport",
     "TelemetrySample",
     "connect",
     "connect_async",

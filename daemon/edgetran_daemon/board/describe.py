@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from importlib import metadata
 
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import SensorUnusable, UsageError
 
 from edgetran_daemon.board.board import Board
 from edgetran_daemon.board.telemetry import Sample, Telemetry
@@ -107,6 +107,30 @@ class Device:
             return status
         reason = f"the emulated board has no {status.name}"
         return dataclasses.replace(status, unavailable=reason)
+
+    def readable(self, name: str = "") -> PowerSensor:
+        """The sensor of that name, or the one in use. Raises UsageError, SensorUnusable."""
+        if self._board.emulated:
+            raise UsageError(
+                f"{self._board.title} is emulated: its power is modelled, no sensor is read",
+                hint="ask a daemon that runs on the board itself",
+            )
+        found = [sensor for sensor in self._sensors if sensor.name == name]
+        if name and not found:
+            known = ", ".join(sensor.name for sensor in self._sensors)
+            raise UsageError(f"there is no sensor {name!r}", hint=f"known: {known}")
+        sensor = found[0] if found else self.sensor
+        if sensor is None:
+            raise SensorUnusable(
+                "no power sensor of this board can be read",
+                hint="`edgetran device info` says why; docs/sensors.md how one is set up",
+            )
+        if reason := sensor.unavailable():
+            raise SensorUnusable(
+                f"sensor {sensor.name} cannot be read: {reason}",
+                hint="docs/sensors.md says how it is set up",
+            )
+        return sensor
 
     def _sensor(self, sensor: PowerSensor) -> SensorStatus:
         reason = sensor.unavailable()

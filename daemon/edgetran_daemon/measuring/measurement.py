@@ -38,6 +38,8 @@ from edgetran_daemon.measuring.records import (
     MeasureSpec,
     Subject,
 )
+from edgetran_daemon.measuring.self_test import steps_of_load
+from edgetran_daemon.measuring.step_response import SensorReport
 from edgetran_daemon.measuring.trial import BLOCK_LIMIT_S, Trial
 from edgetran_daemon.sensors import PowerSensor
 from edgetran_daemon.sensors.watching import watching
@@ -51,6 +53,7 @@ MAX_WARMUP_S = 600.0
 DIED = "it may not fit this board: try another variant, or a smaller batch"
 EMULATED_RUNS = 3  # of the real model: it loads and answers
 
+Step = Union[MeasureProgress, SensorReport]
 Event = Union[MeasureProgress, MeasurePiece, MeasureRecord]
 
 
@@ -97,6 +100,29 @@ class Measurements:
                     yield event
         finally:
             await events.aclose()
+
+    async def test_sensor(
+        self, sensor: PowerSensor, phase_s: float, steps: int, lease_token: int
+    ) -> AsyncGenerator[Step, None]:
+        """Steps of load under its eyes, as exclusive as a measurement is."""
+        self._leases.admit(lease_token)
+        self._check_free()
+        self._busy = True
+        ended = self._leases.ended(lease_token) if lease_token else None
+        events = apart(self._stepped(steps_of_load(sensor, phase_s, steps)), ended)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    async def _stepped(self, steps: AsyncGenerator[Step, None]) -> AsyncGenerator[Step, None]:
+        try:
+            async for event in steps:
+                yield event
+        finally:
+            await steps.aclose()
+            self._busy = False
 
     def _check_free(self) -> None:
         if self._busy:

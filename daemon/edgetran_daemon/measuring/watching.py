@@ -19,7 +19,7 @@ from edgetran_protos.measuring.series import CLIPPED, UNKNOWN
 from edgetran_daemon.board import telemetry
 from edgetran_daemon.board.throttling import Throttling
 from edgetran_daemon.measuring.cores import SYSTEM, clock_khz
-from edgetran_daemon.sensors import PowerSensor, ina
+from edgetran_daemon.sensors import PowerSensor
 from edgetran_daemon.sensors.base import FIRST_S, Reading
 from edgetran_daemon.sensors.watching import watching
 
@@ -87,7 +87,7 @@ class Watch:
 
     def _read(self, reading: Reading) -> None:
         value = UNKNOWN if reading.value is None else round(reading.value * 1e6)
-        if reading.fault == ina.CLIPPED:
+        if reading.clipped:
             value = CLIPPED
         self._columns["power_ns"].append(round(reading.at_s * 1e9))
         self._columns["power_value"].append(value)

@@ -24,6 +24,7 @@ NEEDED = {
     f"{DEVICE}Describe": INFER,
     f"{DEVICE}Telemetry": INFER,
     f"{MEASUREMENT}Measure": MEASURE,
+    f"{MEASUREMENT}TestSensor": MEASURE,
     f"{MEASUREMENT}AcquireLease": MEASURE,
     f"{MEASUREMENT}RenewLease": MEASURE,
     f"{MEASUREMENT}ReleaseLease": MEASURE,

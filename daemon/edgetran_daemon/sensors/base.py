@@ -29,6 +29,7 @@ SHORTEST_PERIOD_S = 0.005  # a faster sensor is read so often
 FIRST_S = 3.0  # a sensor's first reading takes at most so long
 RETRIES = 4  # looks a period while there is nothing new
 MICRO = 1e6
+CLIPPED = "clipped: more than the shunt's range"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Reading:
     value: Optional[float]
     rails: int = 1  # how many parts answered
     fault: str = ""
+
+    @property
+    def clipped(self) -> bool:
+        """Whether there is no value because it was too large."""
+        return self.fault.startswith(CLIPPED)
 
 
 class SensorFault(OSError):

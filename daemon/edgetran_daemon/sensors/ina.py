@@ -24,7 +24,6 @@ TEXAS_INSTRUMENTS = 0x5449
 DIES = {0x2260: "INA226", 0x2270: "INA260", 0x3220: "INA3221"}
 REVISION = 0x000F
 CONVERSION_READY, OVERFLOW = 1 << 3, 1 << 2  # of MASK
-CLIPPED = "clipped: more than the shunt's range"
 ADDRESSES = range(0x40, 0x50)
 
 

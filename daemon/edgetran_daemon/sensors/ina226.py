@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Optional
 
-from edgetran_daemon.sensors.base import SensorFault
+from edgetran_daemon.sensors.base import CLIPPED, SensorFault
 from edgetran_daemon.sensors.i2c import Registers
 from edgetran_daemon.sensors.ina import (
     CALIBRATION,
-    CLIPPED,
     CONFIGURATION,
     CONVERSION_READY,
     CURRENT,

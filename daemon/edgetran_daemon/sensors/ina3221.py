@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from edgetran_daemon.sensors.base import Clock, PowerSensor, Reading, SensorFault
+from edgetran_daemon.sensors.base import CLIPPED, Clock, PowerSensor, Reading, SensorFault
 from edgetran_daemon.sensors.contract import BOARD, RAIL, Contract
 
 ROOT = Path("/sys")
@@ -45,7 +45,7 @@ class Rail:
         assert self.current is not None
         current_ma = _number(self.current)
         if self.largest_ma is not None and abs(current_ma) >= self.largest_ma:
-            raise SensorFault(f"clipped: more than the shunt's range on {self.name}")
+            raise SensorFault(f"{CLIPPED} on {self.name}")
         return _number(self.voltage) * MILLI * current_ma * MILLI
 
 

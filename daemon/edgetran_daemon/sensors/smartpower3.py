@@ -8,7 +8,10 @@ contains the outputs and the supply's own losses, so the outputs that are on are
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Optional
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from serial import Serial
 
 BAUD = 115200
+INTERVALS_S = (0.005, 0.010, 0.050, 0.100, 0.500, 1.0)  # that can be set on it
 INTERVAL_S = 0.010  # as delivered
+REMEMBERED = 9  # lines, for the interval that is set
 FIELDS = 17
 CHECKED = len("0000815169,15296,0036,00550,0,00000,0000,00000,0,00,00000,0000,00000,0,00,")
 MILLI = 1e-3
@@ -49,6 +54,7 @@ class SmartPower3(PowerSensor):
         self._offset = Offset()
         self._last: Optional[Sample] = None
         self._interval_s = INTERVAL_S
+        self._steps_s: deque[float] = deque(maxlen=REMEMBERED)
 
     @property
     def contract(self) -> Contract:
@@ -102,7 +108,9 @@ class SmartPower3(PowerSensor):
         if last is not None and last.stamp_s == sample.stamp_s:
             return None  # the same line again
         if last is not None and 0 < sample.stamp_s - last.stamp_s < SLOWEST_S:
-            self._interval_s = sample.stamp_s - last.stamp_s
+            self._steps_s.append(sample.stamp_s - last.stamp_s)
+            usual_s = statistics.median(self._steps_s)
+            self._interval_s = min(INTERVALS_S, key=lambda one: abs(math.log(usual_s / one)))
         at_s = self._offset.local_s(sample.stamp_s, arrived_s)
         return Reading(at_s, sample.power_w, rails=sample.outputs)
 

@@ -26,6 +26,7 @@ from edgetran_daemon.measuring.records import (
     MeasureSpec,
     Subject,
 )
+from edgetran_daemon.measuring.step_response import SensorReport
 from edgetran_daemon.serving.served_model import Answer
 from edgetran_daemon.serving.text import Text
 
@@ -125,6 +126,17 @@ def _quantity(value: Optional[Quantity]) -> Optional[measurement_pb2.Quantity]:
     if value is None:
         return None
     return measurement_pb2.Quantity(value=value.value, low=value.low, high=value.high)
+
+
+def test_sensor_event(
+    event: Union[MeasureProgress, SensorReport],
+) -> measurement_pb2.TestSensorEvent:
+    if isinstance(event, MeasureProgress):
+        step = measurement_pb2.MeasureProgress(
+            stage=event.stage, done=event.done, total=event.total
+        )
+        return measurement_pb2.TestSensorEvent(progress=step)
+    return measurement_pb2.TestSensorEvent(report=measurement_pb2.SensorReport(**asdict(event)))
 
 
 def lease(found: Lease) -> measurement_pb2.Lease:

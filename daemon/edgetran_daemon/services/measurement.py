@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -9,6 +10,7 @@ import grpc
 from edgetran_protos.generated.edgetran.v1 import measurement_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceServicer
 
+from edgetran_daemon.board.describe import Device
 from edgetran_daemon.measuring.lease import Leases
 from edgetran_daemon.measuring.measurement import Measurements
 from edgetran_daemon.services import convert
@@ -17,8 +19,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class MeasurementService(MeasurementServiceServicer):
-    def __init__(self, measurements: Measurements, leases: Leases, threads: int) -> None:
+    def __init__(
+        self, measurements: Measurements, leases: Leases, device: Device, threads: int
+    ) -> None:
         self._measurements = measurements
+        self._device = device
         self._leases = leases
         self._threads = threads
 
@@ -29,6 +34,19 @@ class MeasurementService(MeasurementServiceServicer):
         try:
             async for event in events:
                 yield convert.measure_event(event)
+        finally:
+            await events.aclose()
+
+    async def TestSensor(
+        self, request: messages.TestSensorRequest, context: Context
+    ) -> AsyncGenerator[messages.TestSensorEvent, None]:
+        sensor = await asyncio.to_thread(self._device.readable, request.sensor)
+        events = self._measurements.test_sensor(
+            sensor, request.phase_s, request.steps, request.lease_token
+        )
+        try:
+            async for event in events:
+                yield convert.test_sensor_event(event)
         finally:
             await events.aclose()
 

@@ -15,6 +15,7 @@ def device() -> None:
     Examples:
       edgetran device list
       edgetran device info nano
+      edgetran device sensors kitchen --self-test
       edgetran device add kitchen 192.0.2.7:50051
       edgetran device pair 192.0.2.7:50051 --name kitchen
     """
@@ -45,6 +46,35 @@ def info(target: str, threads: int | None, as_json: bool) -> None:
 
     with edgetran.connect(target, threads=threads) as board:
         show_board(board.describe(), board.deployments(), as_json=as_json)
+
+
+@device.command()
+@click.argument("target")
+@click.option("--self-test", is_flag=True, help="Load the board in steps; does power follow?")
+@click.option("--sensor", default="", help="The sensor to test; default: the one in use.")
+@json_option
+def sensors(target: str, self_test: bool, sensor: str, as_json: bool) -> None:
+    """What the power sensors of TARGET state about their figures, and whether it is true.
+
+    \b
+    Examples:
+      edgetran device sensors kitchen
+      edgetran device sensors kitchen --self-test
+    """
+    import edgetran
+
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.show_sensors import show_sensor_report, show_sensors
+
+    with edgetran.connect(target) as board:
+        if not self_test:
+            show_sensors(board.describe(), as_json=as_json)
+            return
+        with progress(as_json=as_json) as on_progress:
+            report = board.test_sensor(sensor, on_progress=on_progress)
+    show_sensor_report(report, as_json=as_json)
+    if not report.passed:
+        raise SystemExit(1)
 
 
 @device.command()

@@ -128,7 +128,7 @@ def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: 
     if as_json:
         print_json({**asdict(board), "deployments": [asdict(d) for d in deployments]})
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # an address holds colons
     console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit})")
     if board.emulated:
         console.print(f"EMULATED on {board.host_platform}: {MODELLED_NOTE[2:]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 from edgetran_daemon.board.board import emulated, free_cores, this_machine, usable_cores
 from edgetran_daemon.board.telemetry import Sample, Telemetry, idle_and_total_s
-from edgetran_daemon.measuring.power import PowerWindow
 from edgetran_daemon.sensors import PowerSensor, Rapl
 from edgetran_daemon.services import convert
 
@@ -117,22 +115,6 @@ def test_unknown_stays_unknown_on_the_wire(value: float | None) -> None:
         assert message.HasField(name) == (value is not None)
         assert getattr(message, name) == (value or 0.0)
     assert not message.HasField("throttled"), "no source tells us yet"
-
-
-async def _spend(counter: Counter) -> PowerWindow:
-    counter.set_j(10.0)
-    async with PowerWindow(counter.sensor, window_s=0.05) as power:
-        await asyncio.sleep(0.12)
-        counter.set_j(14.0)
-        await asyncio.sleep(0.12)
-        counter.set_j(15.0)
-    return power
-
-
-def test_a_window_of_power_holds_what_was_spent_inside(counter: Counter) -> None:
-    power = asyncio.run(_spend(counter))
-    assert power.energy_j == pytest.approx(5.0)
-    assert 0 < power.peak_power_w <= 5.0 / 0.05
 
 
 def test_free_cores_are_those_that_nobody_uses() -> None:

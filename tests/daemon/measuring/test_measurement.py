@@ -32,9 +32,8 @@ from edgetran_daemon.measuring.records import (
 )
 from edgetran_daemon.measuring.trial import rows_of
 from edgetran_daemon.sensors import PowerSensor, Rapl
-from edgetran_daemon.sensors.base import Reading, SensorFault
+from edgetran_daemon.sensors.base import CLIPPED, Reading, SensorFault
 from edgetran_daemon.sensors.contract import BOARD, Contract
-from edgetran_daemon.sensors.ina import CLIPPED
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle

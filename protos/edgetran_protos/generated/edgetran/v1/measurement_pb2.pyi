@@ -374,6 +374,122 @@ class MeasureRecord(google.protobuf.message.Message):
 Global___MeasureRecord: typing_extensions.TypeAlias = MeasureRecord
 
 @typing.final
+class TestSensorRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SENSOR_FIELD_NUMBER: builtins.int
+    PHASE_S_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: builtins.int
+    sensor: builtins.str
+    """its name; empty: the one in use"""
+    phase_s: builtins.float
+    """how long the board idles or works; 0: as the sensor needs"""
+    steps: builtins.int
+    """0: 3"""
+    lease_token: builtins.int
+    def __init__(
+        self,
+        *,
+        sensor: builtins.str = ...,
+        phase_s: builtins.float = ...,
+        steps: builtins.int = ...,
+        lease_token: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease_token", b"lease_token", "phase_s", b"phase_s", "sensor", b"sensor", "steps", b"steps"]) -> None: ...
+
+Global___TestSensorRequest: typing_extensions.TypeAlias = TestSensorRequest
+
+@typing.final
+class SensorReport(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SENSOR_FIELD_NUMBER: builtins.int
+    REASONS_FIELD_NUMBER: builtins.int
+    IDLE_W_FIELD_NUMBER: builtins.int
+    LOAD_W_FIELD_NUMBER: builtins.int
+    NOISE_W_FIELD_NUMBER: builtins.int
+    DELAY_S_FIELD_NUMBER: builtins.int
+    ALLOWED_DELAY_S_FIELD_NUMBER: builtins.int
+    RATE_HZ_FIELD_NUMBER: builtins.int
+    STATED_RATE_HZ_FIELD_NUMBER: builtins.int
+    STALE_SHARE_FIELD_NUMBER: builtins.int
+    REPEATED_SHARE_FIELD_NUMBER: builtins.int
+    FAULTS_FIELD_NUMBER: builtins.int
+    sensor: builtins.str
+    idle_w: builtins.float
+    load_w: builtins.float
+    noise_w: builtins.float
+    """of a reading of the idle board, one standard deviation"""
+    delay_s: builtins.float
+    """of its readings behind the load"""
+    allowed_delay_s: builtins.float
+    """what its bandwidth and rate explain"""
+    rate_hz: builtins.float
+    """new readings a second"""
+    stated_rate_hz: builtins.float
+    stale_share: builtins.float
+    """of all looks: the hardware had nothing new"""
+    repeated_share: builtins.float
+    """of all readings: the same as the one before"""
+    faults: builtins.int
+    """readings that could not be used"""
+    @property
+    def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """why it failed; none: it passed"""
+
+    def __init__(
+        self,
+        *,
+        sensor: builtins.str = ...,
+        reasons: collections.abc.Iterable[builtins.str] | None = ...,
+        idle_w: builtins.float | None = ...,
+        load_w: builtins.float | None = ...,
+        noise_w: builtins.float | None = ...,
+        delay_s: builtins.float | None = ...,
+        allowed_delay_s: builtins.float = ...,
+        rate_hz: builtins.float = ...,
+        stated_rate_hz: builtins.float = ...,
+        stale_share: builtins.float = ...,
+        repeated_share: builtins.float = ...,
+        faults: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_delay_s", b"_delay_s", "_idle_w", b"_idle_w", "_load_w", b"_load_w", "_noise_w", b"_noise_w", "delay_s", b"delay_s", "idle_w", b"idle_w", "load_w", b"load_w", "noise_w", b"noise_w"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_delay_s", b"_delay_s", "_idle_w", b"_idle_w", "_load_w", b"_load_w", "_noise_w", b"_noise_w", "allowed_delay_s", b"allowed_delay_s", "delay_s", b"delay_s", "faults", b"faults", "idle_w", b"idle_w", "load_w", b"load_w", "noise_w", b"noise_w", "rate_hz", b"rate_hz", "reasons", b"reasons", "repeated_share", b"repeated_share", "sensor", b"sensor", "stale_share", b"stale_share", "stated_rate_hz", b"stated_rate_hz"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_delay_s", b"_delay_s"]) -> typing.Literal["delay_s"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_idle_w", b"_idle_w"]) -> typing.Literal["idle_w"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_load_w", b"_load_w"]) -> typing.Literal["load_w"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_noise_w", b"_noise_w"]) -> typing.Literal["noise_w"] | None: ...
+
+Global___SensorReport: typing_extensions.TypeAlias = SensorReport
+
+@typing.final
+class TestSensorEvent(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: builtins.int
+    REPORT_FIELD_NUMBER: builtins.int
+    @property
+    def progress(self) -> Global___MeasureProgress: ...
+    @property
+    def report(self) -> Global___SensorReport: ...
+    def __init__(
+        self,
+        *,
+        progress: Global___MeasureProgress | None = ...,
+        report: Global___SensorReport | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "progress", b"progress", "report", b"report"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "progress", b"progress", "report", b"report"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["progress", "report"] | None: ...
+
+Global___TestSensorEvent: typing_extensions.TypeAlias = TestSensorEvent
+
+@typing.final
 class MeasureEvent(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

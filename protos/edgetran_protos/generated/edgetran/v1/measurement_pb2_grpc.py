@@ -39,6 +39,11 @@ class MeasurementServiceStub(object):
                 request_serializer=edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.SerializeToString,
                 response_deserializer=edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.FromString,
                 _registered_method=True)
+        self.TestSensor = channel.unary_stream(
+                '/edgetran.v1.MeasurementService/TestSensor',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.TestSensorRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.TestSensorEvent.FromString,
+                _registered_method=True)
         self.AcquireLease = channel.unary_unary(
                 '/edgetran.v1.MeasurementService/AcquireLease',
                 request_serializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
@@ -63,6 +68,14 @@ class MeasurementServiceServicer(object):
         """Measures the subjects in turn, in interleaved blocks, so that drift of the
         machine hits all of them alike. One record a subject ends the stream.
         Cancelling the call stops the work, and so does the end of its lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestSensor(self, request, context):
+        """Whether a power sensor follows the board: steps of load on all cores, then a
+        report. Nobody else measures meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,6 +110,11 @@ def add_MeasurementServiceServicer_to_server(servicer, server):
                     servicer.Measure,
                     request_deserializer=edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.FromString,
                     response_serializer=edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.SerializeToString,
+            ),
+            'TestSensor': grpc.unary_stream_rpc_method_handler(
+                    servicer.TestSensor,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.TestSensorRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.TestSensorEvent.SerializeToString,
             ),
             'AcquireLease': grpc.unary_unary_rpc_method_handler(
                     servicer.AcquireLease,
@@ -141,6 +159,33 @@ class MeasurementService(object):
             '/edgetran.v1.MeasurementService/Measure',
             edgetran_dot_v1_dot_measurement__pb2.MeasureRequest.SerializeToString,
             edgetran_dot_v1_dot_measurement__pb2.MeasureEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestSensor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/TestSensor',
+            edgetran_dot_v1_dot_measurement__pb2.TestSensorRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.TestSensorEvent.FromString,
             options,
             channel_credentials,
             insecure,

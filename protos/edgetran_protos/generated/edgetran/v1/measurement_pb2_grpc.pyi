@@ -41,6 +41,22 @@ _MeasurementServiceMeasureType = typing_extensions.TypeVar(
     ],
 )
 
+_MeasurementServiceTestSensorType = typing_extensions.TypeVar(
+    '_MeasurementServiceTestSensorType',
+    grpc.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
+    ],
+)
+
 _MeasurementServiceAcquireLeaseType = typing_extensions.TypeVar(
     '_MeasurementServiceAcquireLeaseType',
     grpc.UnaryUnaryMultiCallable[
@@ -89,12 +105,16 @@ _MeasurementServiceReleaseLeaseType = typing_extensions.TypeVar(
     ],
 )
 
-class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _MeasurementServiceAcquireLeaseType, _MeasurementServiceRenewLeaseType, _MeasurementServiceReleaseLeaseType]):
+class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _MeasurementServiceTestSensorType, _MeasurementServiceAcquireLeaseType, _MeasurementServiceRenewLeaseType, _MeasurementServiceReleaseLeaseType]):
     @typing.overload
     def __init__(self: MeasurementServiceStub[
         grpc.UnaryStreamMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
         ],
         grpc.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
@@ -116,6 +136,10 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _Mea
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
@@ -136,6 +160,11 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _Mea
     Cancelling the call stops the work, and so does the end of its lease.
     """
 
+    TestSensor: _MeasurementServiceTestSensorType
+    """Whether a power sensor follows the board: steps of load on all cores, then a
+    report. Nobody else measures meanwhile.
+    """
+
     AcquireLease: _MeasurementServiceAcquireLeaseType
     """The board for one client alone: nobody else measures until the lease is
     released or its time to live is over.
@@ -151,6 +180,10 @@ MeasurementServiceAsyncStub: typing_extensions.TypeAlias = MeasurementServiceStu
     grpc.aio.UnaryStreamMultiCallable[
         edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureRequest,
         edgetran_protos.generated.edgetran.v1.measurement_pb2.MeasureEvent,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
@@ -176,6 +209,16 @@ class MeasurementServiceServicer(metaclass=abc.ABCMeta):
         """Measures the subjects in turn, in interleaved blocks, so that drift of the
         machine hits all of them alike. One record a subject ends the stream.
         Cancelling the call stops the work, and so does the end of its lease.
+        """
+
+    @abc.abstractmethod
+    def TestSensor(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent], collections.abc.AsyncIterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.TestSensorEvent]]:
+        """Whether a power sensor follows the board: steps of load on all cores, then a
+        report. Nobody else measures meanwhile.
         """
 
     @abc.abstractmethod
