@@ -901,6 +901,35 @@ class TestPowermetrics(PowerSensorContract):
         assert child.poll() is not None, "nobody watches any more"
 
 
+def test_a_sensor_that_is_left_and_watched_at_once_has_one_reader() -> None:
+    """The thread that ends and the one that begins do not share the hardware."""
+    busy, most = [0], [0]
+
+    class Slow(Rapl):
+        def _open(self) -> None:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+
+        def _close(self) -> None:
+            time.sleep(0.02)
+            busy[0] -= 1
+
+    sensor = Slow(Path("nowhere"))
+
+    def come_and_go() -> None:
+        for _ in range(5):
+            sensor.start()
+            time.sleep(0.002)
+            sensor.stop()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (busy[0], most[0]) == (0, 1)
+
+
 class TestSmartPower3(PowerSensorContract):
     tolerance_j = 0.06  # a line's
     much_j = 2.0
@@ -1209,13 +1238,14 @@ def test_another_clocks_stamps_are_moved_by_the_fastest_message(
     offset_s: float, messages: list[tuple[float, float]]
 ) -> None:
     """Late by at least the shortest way of the last minute, and never later than it came."""
-    clock, here_s, lates = Offset(), 100.0, []
+    clock, here_s, lates, last_s = Offset(), 100.0, [], 0.0
     for pause_s, way_s in messages:
         here_s += pause_s
         lates.append((here_s, way_s))
         found_s = clock.local_s(here_s + offset_s, here_s + way_s)
         shortest_s = min(way for at, way in lates if at + way >= here_s + way_s - 60.0)
-        assert found_s == pytest.approx(here_s + shortest_s, abs=1e-6)
+        assert found_s == pytest.approx(max(last_s, here_s + shortest_s), abs=1e-6)
+        last_s = found_s
 
 
 def test_a_clock_that_started_anew_is_noticed() -> None:

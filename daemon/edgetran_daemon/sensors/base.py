@@ -70,6 +70,7 @@ class PowerSensor(abc.ABC):
         self._clock = clock
         self._hardware = threading.RLock()  # one look at a time
         self._keeping = threading.Lock()
+        self._switching = threading.Lock()
         self._readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._unfolded: list[Reading] = []
         self._joules = 0.0
@@ -115,8 +116,8 @@ class PowerSensor(abc.ABC):
             self.stop()
 
     def start(self) -> None:
-        """One more watches. Does not block."""
-        with self._keeping:
+        """One more watches. Blocks while a thread that nobody needs any more still ends."""
+        with self._switching:
             self._watchers += 1
             if self._watchers > 1:
                 return
@@ -127,15 +128,15 @@ class PowerSensor(abc.ABC):
             self._thread.start()
 
     def stop(self) -> None:
-        """One less; the last one waits for the thread's end."""
-        with self._keeping:
+        """One less; the last one waits for the thread's end: the hardware has one reader."""
+        with self._switching:
             self._watchers -= 1
             if self._watchers:
                 return
             self._stop.set()
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
 
     def _run(self, stopping: threading.Event) -> None:
         period_s = max(SHORTEST_PERIOD_S, self.contract.period_s)

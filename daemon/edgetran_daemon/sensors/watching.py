@@ -18,9 +18,11 @@ async def watching(sensor: Optional[PowerSensor]) -> AsyncIterator[None]:
         yield
         return
     begun_s = time.monotonic()
-    sensor.start()
+    starting = asyncio.ensure_future(asyncio.to_thread(sensor.start))
     try:
+        await asyncio.shield(starting)  # a thread cannot be called back: what began is ended
         await asyncio.to_thread(sensor.await_reading, begun_s, FIRST_S)
         yield
     finally:
+        await starting
         await asyncio.to_thread(sensor.stop)
