@@ -107,7 +107,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             watch=WatchRule(seconds=values["watch_s"]),
             strict_order=values["anti_rollback"],
             max_models=values["max_models"],
-            serving=ServingRule(values["queue_limit"], memory_bytes),
+            serving=ServingRule(values["queue_limit"], memory_bytes, values["batching"]),
         ),
     )
 

@@ -35,6 +35,7 @@ from edgetran_daemon.deployment.probe import probe
 from edgetran_daemon.deployment.promise import promised_p99_s
 from edgetran_daemon.deployment.restoration import Restoration
 from edgetran_daemon.deployment.rules import DEFAULT_RULES, Rules
+from edgetran_daemon.deployment.staging import Staging
 from edgetran_daemon.deployment.standing import standing
 from edgetran_daemon.deployment.watch import Verdict, watched
 from edgetran_daemon.faults import point
@@ -70,6 +71,7 @@ class Deployments:
         self._threads = threads
         self._clock = clock
         self._rules = rules
+        self._staging = Staging(store, threads, rules.serving)
         self._served: dict[str, ServedModel] = {}
         self._retiring: set[asyncio.Future[None]] = set()
         self._watches: dict[str, asyncio.Future[Verdict]] = {}
@@ -157,7 +159,7 @@ class Deployments:
             )
             detail = f"{chosen.name}, {size_bytes} bytes verified"
             yield DeployEvent("stage", f"{detail}; {why}" if why else detail)
-            staged = ServedModel(self._store, bundle, chosen, self._threads, self._rules.serving)
+            staged = self._staging.new(model, bundle, chosen)
             loaded = await staged.start()
             point("stage-loaded")
             yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
@@ -253,7 +255,7 @@ class Deployments:
             names = self._names(model)
             if model in self._served:
                 return
-            staged = await self._staged(names.current)
+            staged = await self._staging.staged(model, names.current)
             try:
                 self._ledger.set_loaded(model, True)
             except BaseException:
@@ -291,7 +293,7 @@ class Deployments:
         async with self._changing:
             if self._ledger.models():
                 self._note(self._ledger.count_start)
-            await Restoration(self._ledger, self._staged, self._served, self._clock).run()
+            await Restoration(self._ledger, self._staging.staged, self._served, self._clock).run()
             self._store.collect(self.digests(), self._clock())
         for model in self._served:
             self._begin_watch(model)
@@ -306,7 +308,8 @@ class Deployments:
             for model in late:
                 if model not in self._served:
                     try:
-                        self._served[model] = await self._staged(self._names(model).current)
+                        current = self._names(model).current
+                        self._served[model] = await self._staging.staged(model, current)
                     except (EdgeTranError, OSError) as exc:
                         log.warning("%s cannot serve again: %s", model, exc)
 
@@ -316,20 +319,6 @@ class Deployments:
             write()
         except (EdgeTranError, OSError) as exc:
             log.error("the record of deployments cannot be written: %s", exc)
-
-    async def _staged(self, slot: Slot) -> ServedModel:
-        """Verified, loaded and probed."""
-        bundle = self._store.open(slot.bundle_digest)
-        await asyncio.to_thread(self._store.verify, bundle)
-        variant = bundle.variant(slot.variant)
-        staged = ServedModel(self._store, bundle, variant, self._threads, self._rules.serving)
-        try:
-            await staged.start()
-            await probe(staged)
-        except BaseException:
-            await staged.close()
-            raise
-        return staged
 
     def _begin_watch(self, model: str) -> None:
         """Nothing to do for a model that is committed."""
@@ -363,7 +352,7 @@ class Deployments:
             return verdict
 
     async def _go_back(self, model: str, previous: Slot, reason: str) -> Record:
-        left, staged = self._names(model).current, await self._staged(previous)
+        left, staged = self._names(model).current, await self._staging.staged(model, previous)
         slot = previous.at(self._clock())
         try:
             self._ledger.roll_back(model, slot, reason, self._clock())

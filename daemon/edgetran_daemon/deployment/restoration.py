@@ -28,7 +28,7 @@ class Restoration:
     def __init__(
         self,
         ledger: Ledger,
-        staged: Callable[[Slot], Awaitable[ServedModel]],
+        staged: Callable[[str, Slot], Awaitable[ServedModel]],
         served: dict[str, ServedModel],
         clock: Callable[[], float],
     ) -> None:
@@ -67,7 +67,7 @@ class Restoration:
         if names is None or not names.loaded or names.late or model in self._served:
             return
         try:
-            self._served[model] = await self._staged(names.current)
+            self._served[model] = await self._staged(model, names.current)
         except (EdgeTranError, OSError) as exc:  # a failing disk must not take the others along
             log.warning("%s cannot serve again: %s", model, exc)
             await self._fall_back(model, names, str(exc))
@@ -81,7 +81,7 @@ class Restoration:
             self._note(lambda: self._ledger.add(failed))
             return
         try:
-            self._served[model] = await self._staged(previous)
+            self._served[model] = await self._staged(model, previous)
         except (EdgeTranError, OSError) as exc:
             log.warning("nor can what served as %s before: %s", model, exc)
             self._note(lambda: self._ledger.add(failed))

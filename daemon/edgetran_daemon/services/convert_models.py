@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from edgetran_protos.open_inference import POOL, message
 
 from edgetran_daemon.runtimes.base import TensorSpec
 from edgetran_daemon.services.convert_tensors import datatype
 from edgetran_daemon.serving.endpoints import Endpoint
+from edgetran_daemon.serving.serving_rules import BatchRule
 from edgetran_daemon.serving.statistics import Compute, Duration, Statistics
 from edgetran_daemon.serving.text import MAX_ROWS
 
@@ -43,6 +44,7 @@ def configuration(endpoint: Endpoint) -> Any:
         platform=model.variant.name,
         backend=model.variant.runtime,
         max_batch_size=MAX_ROWS if rows else 0,
+        dynamic_batching=_dynamic_batching(model.batches),
         version_policy={"latest": {"num_versions": 1}},
         instance_group=[{"name": endpoint.name, "count": 1, "kind": CPU}],
         parameters={
@@ -54,6 +56,16 @@ def configuration(endpoint: Endpoint) -> Any:
         for spec in tensors:
             entries.add(name=spec.name, data_type=_type(spec), dims=_sizes(spec)[rows:])
     return message("ModelConfigResponse")(config=found)
+
+
+def _dynamic_batching(rule: BatchRule) -> Optional[dict[str, Any]]:
+    """None, which leaves it out, where each request runs by itself."""
+    if rule.rows == 1:
+        return None
+    return {
+        "preferred_batch_size": [rule.rows],
+        "max_queue_delay_microseconds": round(1e6 * rule.delay_s),
+    }
 
 
 def _type(spec: TensorSpec) -> int:

@@ -1,4 +1,4 @@
-"""One served model: its worker, the bounded queue before it, and its restarts."""
+"""One served model: its worker, the bounded queue before it, its batches and its restarts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from edgetran_protos.errors import BoardBusy, InputError, ModelDown, ModelError,
 
 from edgetran_daemon.deployment.conduct import Conduct
 from edgetran_daemon.runtimes.base import Tensor
-from edgetran_daemon.serving.serving_rules import ServingRule
+from edgetran_daemon.serving.batching import Batcher, can_batch
+from edgetran_daemon.serving.serving_rules import BatchRule, ServingRule
 from edgetran_daemon.serving.statistics import Statistics
 from edgetran_daemon.serving.text import MAX_ROWS, Prediction, Text, TextCodec
 from edgetran_daemon.serving.worker_ends import WorkerState, how_it_ended, out_of_memory_kills
@@ -53,7 +54,9 @@ class ServedModel:
         variant: Variant,
         threads: int,
         rule: Optional[ServingRule] = None,
+        name: str = "",
     ) -> None:
+        """name: that it is served under, which rules may be about."""
         self.bundle = bundle
         self.variant = variant
         self.requests = 0  # answered so far
@@ -63,6 +66,8 @@ class ServedModel:
         self.state = WorkerState(ready=False)
         self._threads = threads
         self._rule = rule or ServingRule()
+        self._batch_rule = self._rule.batching.of(name)
+        self._batcher: Optional[Batcher] = None
         self._graph = store.graph(variant)
         self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
         self._worker: Optional[WorkerProcess] = None
@@ -93,12 +98,19 @@ class ServedModel:
         return self._loaded
 
     @property
+    def batches(self) -> BatchRule:
+        """What holds: a graph of fixed rows runs each request by itself."""
+        return self._batch_rule if self._batcher else BatchRule()
+
+    @property
     def worker_pid(self) -> Optional[int]:
         return self._worker.pid if self._worker else None
 
     async def start(self) -> Loaded:
         """Raises RuntimeFault when the graph cannot be loaded."""
         loaded = await self._load()
+        if self._batch_rule.rows > 1 and can_batch((*loaded.inputs, *loaded.outputs)):
+            self._batcher = Batcher(self._execute, self._batch_rule)
         self._watch = asyncio.create_task(self._keep_alive())
         return loaded
 
@@ -167,14 +179,23 @@ class ServedModel:
 
     async def _run(self, inputs: Mapping[str, Tensor], rows: int) -> Ran:
         try:
-            ran = await (await self._living_worker()).run(inputs)
+            if self._batcher is None:
+                ran, run_rows = await self._execute(inputs, rows), rows
+            else:
+                shared = await self._batcher.run(inputs)
+                ran, run_rows = shared.ran, shared.rows
         except RuntimeFault:
             self.conduct.fail()
             raise
         self.requests += 1
-        self.statistics.executed(rows, ran.phases)
         self.statistics.answered(rows, ran.phases)
-        self.conduct.answer(rows, ran.run_s)
+        self.conduct.answer(run_rows, ran.run_s)
+        return ran
+
+    async def _execute(self, inputs: Mapping[str, Tensor], rows: int) -> Ran:
+        """One run of the graph."""
+        ran = await (await self._living_worker()).run(inputs)
+        self.statistics.executed(rows, ran.phases)
         return ran
 
     async def _living_worker(self) -> WorkerProcess:

@@ -1,11 +1,61 @@
-"""How models are served: how many requests may wait, and what a process may take."""
+"""How models are served: how many requests wait, which share a run, what a process may take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Optional
 
 QUEUE_LIMIT = 64  # requests waiting or running, a model
+MOST_ROWS = 1024  # of one run
+MOST_DELAY_MS = 10_000.0
+ALL = ""  # models that are not named
+
+
+@dataclass(frozen=True)
+class BatchRule:
+    """Which requests share one run of a graph."""
+
+    rows: int = 1  # at most; 1: each request runs by itself
+    delay_s: float = 0.0  # how long a request waits for others before an idle model
+
+    def __str__(self) -> str:
+        return f"{self.rows}:{1e3 * self.delay_s:g}"
+
+
+@dataclass(frozen=True)
+class Batching:
+    """The rule of each model; a text has `ROWS[:MS]` for all and `MODEL=ROWS[:MS]` for one."""
+
+    rules: Mapping[str, BatchRule] = field(default_factory=dict)
+
+    @staticmethod
+    def of_text(text: str) -> Batching:
+        """Raises ValueError."""
+        rules: dict[str, BatchRule] = {}
+        for part in text.split():
+            model, named, rule = part.rpartition("=")
+            if model in rules or (named and not model):
+                raise ValueError(part)
+            rules[model] = _rule(rule)
+        return Batching(rules)
+
+    def of(self, model: str) -> BatchRule:
+        return self.rules.get(model, self.rules.get(ALL, BatchRule()))
+
+    def __str__(self) -> str:
+        return " ".join(f"{m}={rule}" if m else str(rule) for m, rule in self.rules.items())
+
+
+def _rule(text: str) -> BatchRule:
+    rows, _, delay_ms = text.partition(":")
+    found = BatchRule(int(rows), float(delay_ms or 0.0) / 1e3)
+    if not 1 <= found.rows <= MOST_ROWS or math.isnan(found.delay_s):
+        raise ValueError(text)
+    if not 0 <= found.delay_s <= MOST_DELAY_MS / 1e3:
+        raise ValueError(text)
+    return found
 
 
 @dataclass(frozen=True)
@@ -14,3 +64,4 @@ class ServingRule:
 
     queue_limit: int = QUEUE_LIMIT
     memory_bytes: Optional[int] = None  # of its process; None: what the system has
+    batching: Batching = field(default_factory=Batching)

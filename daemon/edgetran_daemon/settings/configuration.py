@@ -20,8 +20,17 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import MAX_MODELS, WatchRule
 from edgetran_daemon.sensors.places import AUTO, NAMES, NONE
-from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT
-from edgetran_daemon.settings.kinds import Kind, NotNegative, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, Batching
+from edgetran_daemon.settings.kinds import (
+    Batches,
+    Kind,
+    NotNegative,
+    Place,
+    Positive,
+    Switch,
+    Text,
+    Whole,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,6 +101,8 @@ KEYS = (
         metavar="RAIL[+RAIL]"),
     Key("queue_limit", Whole(100_000), "requests of a model that wait or run; more are refused",
         QUEUE_LIMIT),
+    Key("batching", Batches(), "requests that may share a run, and how long one waits for others "
+        "before an idle model", Batching(), metavar='"[MODEL=]ROWS[:MS] ..."'),
     Key("worker_memory_mb", Whole(1 << 20), "what a model's process may take (no limit)", None, 512,
         "MB"),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),

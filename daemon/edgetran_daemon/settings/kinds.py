@@ -6,6 +6,8 @@ import abc
 import math
 from pathlib import Path
 
+from edgetran_daemon.serving.serving_rules import Batching
+
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -49,6 +51,18 @@ class Place(Kind):
             raise ValueError(text) from exc
 
     def of_value(self, value: object) -> Path:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return self.of_text(value)
+
+
+class Batches(Kind):
+    what = 'a text like "8" or "8:2 home=16:5": rows, milliseconds, for all or for one model'
+
+    def of_text(self, text: str) -> Batching:
+        return Batching.of_text(text)
+
+    def of_value(self, value: object) -> Batching:
         if not isinstance(value, str):
             raise ValueError(value)
         return self.of_text(value)
