@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -37,7 +37,7 @@ class Batching:
         for part in text.split():
             model, named, rule = part.rpartition("=")
             if model in rules or (named and not model):
-                raise ValueError(part)
+                raise ValueError(f"{part!r} names no model, or one named before")
             rules[model] = _rule(rule)
         return Batching(rules)
 
@@ -49,13 +49,11 @@ class Batching:
 
 
 def _rule(text: str) -> BatchRule:
-    rows, _, delay_ms = text.partition(":")
-    found = BatchRule(int(rows), float(delay_ms or 0.0) / 1e3)
-    if not 1 <= found.rows <= MOST_ROWS or math.isnan(found.delay_s):
-        raise ValueError(text)
-    if not 0 <= found.delay_s <= MOST_DELAY_MS / 1e3:
-        raise ValueError(text)
-    return found
+    found = re.fullmatch(r"(\d+)(?::(\d+\.?\d*))?", text)
+    rows, delay_ms = (int(found[1]), float(found[2] or 0)) if found else (0, 0.0)
+    if not 1 <= rows <= MOST_ROWS or delay_ms > MOST_DELAY_MS:
+        raise ValueError(f"{text!r} is not a number of rows, and milliseconds")
+    return BatchRule(rows, delay_ms / 1e3)
 
 
 @dataclass(frozen=True)

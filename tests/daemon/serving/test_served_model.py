@@ -16,7 +16,7 @@ import psutil
 import pytest
 from edgetran_daemon.serving import served_model
 from edgetran_daemon.serving.served_model import ServedModel, golden_inputs
-from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, ServingRule
+from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, Batching, BatchRule, ServingRule
 from edgetran_daemon.serving.text import MAX_ROWS
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
@@ -91,6 +91,33 @@ def test_statistics_say_where_the_time_went(store: BundleStore) -> None:
         assert 0 < compute.infer.ns <= parts_ns <= found.success.ns
 
     serve(store, work)
+
+
+def test_requests_that_share_a_run_are_answered_as_if_alone(
+    store: BundleStore, tiny: ModuleType
+) -> None:
+    async def work(model: ServedModel) -> None:
+        assert model.batches == BatchRule(4, 0.05)
+        texts = [[("turn on the light",)], [("heat on",)], TEXTS]
+        found = await asyncio.gather(*map(model.predict, texts))
+        for answer, asked in zip(found, texts):
+            logits = tiny.reference(tiny.encode([list(text) for text in asked]))
+            expected = [tiny.LABELS[i] for i in logits.argmax(1)]
+            assert [p.label for p in answer.predictions] == expected
+        counted = model.statistics
+        assert (counted.success.count, counted.inferences, counted.executions) == (3, 4, 1)
+        assert list(counted.by_batch) == [4]
+        assert not model.conduct.single_row_s  # no time of one row alone
+        too_narrow = {**golden_inputs(model.card), "input_ids": np.zeros((1, 3), np.int64)}
+        refused, good = await asyncio.gather(
+            model.infer({name: tensor[:1] for name, tensor in too_narrow.items()}),
+            model.predict(TEXTS[:1]),
+            return_exceptions=True,
+        )
+        assert isinstance(refused, InputError)
+        assert not isinstance(good, BaseException)
+
+    serve(store, work, ServingRule(batching=Batching.of_text("4:50")))
 
 
 def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(store: BundleStore) -> None:

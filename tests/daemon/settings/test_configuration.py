@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 from edgetran_daemon.main import main
+from edgetran_daemon.serving.serving_rules import Batching, BatchRule
 from edgetran_daemon.settings import configuration
 from edgetran_daemon.settings.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
-from edgetran_daemon.settings.kinds import NotNegative, Place, Positive, Switch, Text, Whole
+from edgetran_daemon.settings.kinds import (
+    Batches,
+    NotNegative,
+    Place,
+    Positive,
+    Switch,
+    Text,
+    Whole,
+)
 from edgetran_daemon.settings.options import parse
 from edgetran_protos.errors import UsageError
 from hypothesis import given
@@ -20,10 +29,15 @@ from hypothesis import strategies as st
 PATHS = st.text(st.characters(exclude_characters="\0~", exclude_categories=["Cs"]), min_size=1)
 
 
+RULES = st.builds(BatchRule, st.integers(1, 64), st.integers(0, 100).map(lambda ms: ms / 1e3))
+
+
 def values_of(key: Key) -> st.SearchStrategy[Any]:
     kind = key.kind
     if isinstance(kind, Switch):
         return st.booleans()
+    if isinstance(kind, Batches):
+        return st.dictionaries(st.sampled_from(["", "home", "b.2"]), RULES).map(Batching)
     if isinstance(kind, Whole):
         return st.integers(1, 100)
     if isinstance(kind, (NotNegative, Positive)):
@@ -98,6 +112,7 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "remote_sensor": "127.0.0.1:7",
         "power_rail": "VDD_IN",
         "queue_limit": "5",
+        "batching": "8:2 home=16",
         "worker_memory_mb": "300",
         "log_format": "json",
         "log_level": "error",
