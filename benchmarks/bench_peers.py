@@ -2,6 +2,7 @@
 
 Closed loop: each of 1, 8, 32 clients (threads of one process, the same raw gRPC client for
 all servers) sends its next request when the last is answered. One thread computes, everywhere.
+"batches": requests that wait share a run of the graph, as `--batching 16` allows.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from edgetran_protos.open_inference import SERVICE, message
 from serving_peers import mlserver
 from side_by_side import options
 
+OURS = "edgetran-daemon"
+BATCH_ROWS = 16
 CLIENTS = (1, 8, 32)
 WINDOW_S = 4.0
 START_S = 60.0
@@ -43,7 +46,9 @@ def main() -> None:
             tensors = {i.name: tensors[i.name] for i in session.get_inputs()}
             report(name, "in process", timed(lambda: session.run(None, tensors), 1), given.json)  # noqa: B023
             with daemon(folder / "state", bundle) as address:
-                served(name, "edgetran-daemon", address, tensors, given.json)
+                served(name, OURS, address, tensors, given.json)
+            with daemon(folder / "batching", bundle, "--batching", str(BATCH_ROWS)) as address:
+                served(name, f"{OURS}, batches", address, tensors, given.json)
             place = folder / "mlserver"
             place.mkdir()
             with mlserver(folder / "graph.onnx", place) as address:
@@ -51,12 +56,12 @@ def main() -> None:
 
 
 @contextmanager
-def daemon(state: Path, bundle: object) -> Iterator[str]:
+def daemon(state: Path, bundle: object, *more: str) -> Iterator[str]:
     """Its address, when it serves the bundle. Prints how long it took to start, and its memory."""
     ready = state / "ready.json"
     command = [sys.executable, "-m", "edgetran_daemon", "--listen", "127.0.0.1:0", "--threads", "1"]
     began = time.perf_counter()
-    process = subprocess.Popen([*command, "--state", str(state), "--ready-file", str(ready)])
+    process = subprocess.Popen([*command, "--state", state, "--ready-file", ready, *more])
     try:
         while not ready.exists():
             time.sleep(0.002)
@@ -131,7 +136,7 @@ def report(title: str, way: str, found: tuple[int, np.ndarray, float], as_json: 
         print(json.dumps({**line, "requests_per_s": rate}))
         return
     rest = f"p50 {p50:8.3f} ms  p99 {p99:8.3f} ms  {rate:7.0f} a second"
-    print(f"  {title:<15} {way:<16} {clients:>2} clients  {rest}", flush=True)
+    print(f"  {title:<15} {way:<24} {clients:>2} clients  {rest}", flush=True)
 
 
 if __name__ == "__main__":

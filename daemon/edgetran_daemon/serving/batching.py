@@ -1,7 +1,7 @@
 """Requests that come together run together: one run of the graph, each its own rows of the answer.
 
-While the model is busy, requests gather by themselves; a rule with a delay lets them gather
-before an idle model, too. Only requests of the same tensors (names, types and shapes but for
+While the model has enough to do, requests gather by themselves; a rule with a delay lets them
+gather before an idle model, too. Only requests of the same tensors (names, types and shapes but for
 the rows) share a run, in the order they came; nobody waits longer than the delay for another.
 """
 
@@ -23,7 +23,7 @@ from edgetran_daemon.serving.worker_process import Ran
 
 Execute = Callable[[Mapping[str, Tensor], int], Awaitable[Ran]]
 Key = tuple[tuple[str, str, tuple[int, ...]], ...]
-RUNS_AT_ONCE = 1  # more would leave nothing to gather
+RUNS_AT_ONCE = 2  # the worker never waits for us, and the rest still gather
 
 
 @dataclass(frozen=True)
