@@ -1,4 +1,4 @@
-"""Power sensors by name; one file each."""
+"""Power sensors by name; one file each (docs/sensors.md)."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ class PowerSensor(abc.ABC):
     """Counts joules while it is watched. Without a usable sensor there is no figure."""
 
     name: str
+    needs_set_up: bool = False  # nobody can find it by looking: the settings say where it is
     streams: bool = False  # readings come by themselves: `_read` waits for one, a little
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -96,6 +97,11 @@ class PowerSensor(abc.ABC):
 
     def _close(self) -> None:  # noqa: B027
         """After the last one."""
+
+    @property
+    def set_up(self) -> bool:
+        """Whether the settings name it, where that is needed."""
+        return True
 
     @property
     def scope(self) -> str:

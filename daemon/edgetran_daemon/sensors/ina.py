@@ -25,6 +25,7 @@ DIES = {0x2260: "INA226", 0x2270: "INA260", 0x3220: "INA3221"}
 REVISION = 0x000F
 CONVERSION_READY, OVERFLOW = 1 << 3, 1 << 2  # of MASK
 ADDRESSES = range(0x40, 0x50)
+WORD_S = 47e-5  # 47 bits: address, register, address again, two bytes, start, stop
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Wiring:
 class InaChip(PowerSensor):
     """`wiring` None: the user has not said that there is one."""
 
+    needs_set_up = True
     window_s: ClassVar[float]  # of one result, as `_set_up` asks for it
     words: ClassVar[int]  # over the bus, a reading
 
@@ -61,8 +63,12 @@ class InaChip(PowerSensor):
             rate_hz=1 / self.window_s,
             bandwidth_hz=mean_bandwidth_hz(self.window_s),
             clock="this machine's, less half of the chip's averaging window",
-            overhead=f"{self.words} words over I2C, {self.words * 0.4:.1f} ms at 100 kHz",
+            overhead=f"{self.words} words over I2C, {self.words * WORD_S * 1e3:.1f} ms at 100 kHz",
         )
+
+    @property
+    def set_up(self) -> bool:
+        return self.wiring is not None
 
     def unavailable(self) -> str:
         if self.wiring is None:

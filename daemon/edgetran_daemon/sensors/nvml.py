@@ -44,7 +44,7 @@ class Nvml(PowerSensor):
             rate_hz=rate_hz,
             bandwidth_hz=mean_bandwidth_hz(AVERAGE_S) if averaged else rate_hz / 2,
             clock="this machine's, when the driver is asked",
-            overhead="a call of the driver a card, 0.1 to 5 ms",
+            overhead="a call of the driver a card, ten times a second",
             counts_energy=self._way == ENERGY,
         )
 

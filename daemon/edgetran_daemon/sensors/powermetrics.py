@@ -34,7 +34,7 @@ CONTRACT = Contract(
     rate_hz=1 / PERIOD_S,
     bandwidth_hz=0.5 / PERIOD_S,
     clock="this machine's, when a sample arrives; its length is the system's own",
-    overhead="a process of root's, about 1 % of a core",
+    overhead="a process of root's that samples ten times a second",
     counts_energy=True,  # each sample is the energy of its whole time
 )
 

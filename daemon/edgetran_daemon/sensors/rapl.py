@@ -24,7 +24,7 @@ CONTRACT = Contract(
     rate_hz=LOOK_HZ,
     bandwidth_hz=LOOK_HZ / 2,  # a count loses nothing; what the looks can tell apart
     clock="this machine's, when the counter is read",
-    overhead="one small file a package, about 20 us",
+    overhead="one small file a package, a hundred times a second",
     counts_energy=True,
 )
 

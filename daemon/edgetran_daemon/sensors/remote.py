@@ -28,6 +28,7 @@ class Remote(PowerSensor):
     """`address`: of a daemon that this one may reach without keys; empty: none is set up."""
 
     name = "remote"
+    needs_set_up = True
     streams = True
 
     def __init__(self, address: str, clock: Clock = time.monotonic) -> None:
@@ -54,6 +55,10 @@ class Remote(PowerSensor):
             overhead=f"a message every {PERIOD_S * 1e3:.0f} ms",
             counts_energy=True,
         )
+
+    @property
+    def set_up(self) -> bool:
+        return bool(self._address)
 
     def unavailable(self) -> str:
         if not self._address:
@@ -98,7 +103,7 @@ class Remote(PowerSensor):
             return None
         if not isinstance(found, device_pb2.TelemetrySample):
             raise SensorFault(f"{self._address} is gone: {found}")
-        if found.modelled or not found.HasField("power_w"):
+        if not found.HasField("power_w"):
             self._last_s = None
             raise SensorFault(f"{self._address} tells no measured power")
         last_s, self._last_s = self._last_s, found.monotonic_s

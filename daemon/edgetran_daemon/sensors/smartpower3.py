@@ -44,6 +44,7 @@ class Sample:
 
 class SmartPower3(PowerSensor):
     name = "smartpower3"
+    needs_set_up = True
     streams = True
 
     def __init__(self, line: Optional[Line], clock: Clock = time.monotonic) -> None:
@@ -66,6 +67,10 @@ class SmartPower3(PowerSensor):
             clock="the meter's, moved by the fastest line of the last minute",
             overhead=f"a line of 81 bytes every {self._interval_s * 1e3:.0f} ms",
         )
+
+    @property
+    def set_up(self) -> bool:
+        return self._line is not None
 
     def unavailable(self) -> str:
         if self._line is None:

@@ -29,6 +29,7 @@ MILLI = 1e-3
 
 class UmMeter(PowerSensor):
     name = "um"
+    needs_set_up = True
 
     def __init__(self, line: Optional[Line], clock: Clock = time.monotonic) -> None:
         super().__init__(clock)
@@ -45,6 +46,10 @@ class UmMeter(PowerSensor):
             clock="this machine's, when the answer has come, less half a period",
             overhead="131 bytes over Bluetooth, twice a second",
         )
+
+    @property
+    def set_up(self) -> bool:
+        return self._line is not None
 
     def unavailable(self) -> str:
         if self._line is None:

@@ -140,11 +140,14 @@ def _catalogue(emulate: str) -> Finding:
 
 
 def _sensors(sensors: tuple[PowerSensor, ...]) -> Iterator[Finding]:
+    """What was not set up is passed over, and what this machine lacks when it has another."""
     reasons = [(sensor, sensor.unavailable()) for sensor in sensors]
+    none = all(reason for _, reason in reasons)
     for sensor, reason in reasons:
-        part = f"sensor {sensor.name}"
-        yield Finding(part, WARNING if reason else OK, reason or sensor.scope)
-    if all(reason for _, reason in reasons):
+        if not reason or (sensor.set_up if sensor.needs_set_up else none):
+            part = f"sensor {sensor.name}"
+            yield Finding(part, WARNING if reason else OK, reason or sensor.scope)
+    if none:
         hint = "docs/sensors.md lists what can be wired to a board, and how it is set up"
         yield Finding("energy", WARNING, "no power sensor can be read: none is measured", hint)
 

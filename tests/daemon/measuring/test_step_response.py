@@ -95,6 +95,13 @@ def test_a_sensor_of_another_board_fails(seed: int) -> None:
     assert any("does not see the board" in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_one_step_of_chance_is_not_taken_for_the_board(seed: int) -> None:
+    readings = noisy(filtered(0.0, load_w=2.0), 1.0, seed)
+    found = report("played", CONTRACT, readings, PHASES[:3], Tally(len(readings)))
+    assert any("does not see the board" in reason for reason in found.reasons)
+
+
 def test_one_that_never_changes_fails() -> None:
     found = judged(filtered(0.0, load_w=2.0))
     assert any("does not see the board" in reason for reason in found.reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from edgetran_daemon.main import main
+from edgetran_daemon.sensors import Places, Wiring
 from edgetran_daemon.settings.checking import MISSING, OK, WARNING, Finding, findings, serves
 from edgetran_daemon.settings.settings import Settings
 
@@ -131,6 +133,16 @@ def test_a_board_that_is_not_in_the_catalogue_is_seen(root: Path, tmp_path: Path
     settings = Settings("127.0.0.1", 0, tmp_path, emulate="nano")
     found = checked(settings, root)["catalogue"]
     assert (found.state, "EMULATED" in found.detail) == (WARNING, True)
+
+
+def test_sensors_that_nobody_set_up_are_passed_over(settings: Settings, root: Path) -> None:
+    found = checked(settings, root)
+    assert not {"sensor ina226", "sensor um", "sensor remote"} & set(found)
+    assert {"sensor rapl", "sensor nvml"} <= set(found) or found["sensor rapl"].state == OK
+    asked = dataclasses.replace(settings, sensors=Places(chip="ina226", wiring=Wiring(250, 0x40)))
+    found = checked(asked, root)
+    assert found["sensor ina226"].state == WARNING
+    assert "/dev/i2c-250" in found["sensor ina226"].detail
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
