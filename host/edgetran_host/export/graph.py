@@ -11,11 +11,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnxscript
 import torch
 from edgetran_protos.errors import ExportError
 
@@ -34,11 +37,11 @@ def export_graph(model: TextModel, path: Path) -> None:
     # Three tensors, not one: the exporter takes equal objects for one input.
     example = tuple(torch.ones(EXAMPLE_ROWS, length, dtype=torch.int64) for _ in INPUTS)
     batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
-    model.eval()
+    merged = model.eval().merged()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                model,
+                merged,
                 example,
                 dynamo=True,
                 opset_version=OPSET,
@@ -47,6 +50,7 @@ def export_graph(model: TextModel, path: Path) -> None:
                 dynamic_shapes=tuple({0: batch} for _ in INPUTS),
                 external_data=False,
                 verbose=False,
+                custom_translation_table={torch.ops.aten.gelu.default: _gelu},
             )
     except Exception as exc:  # the exporter's errors share no base class
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
@@ -56,6 +60,15 @@ def export_graph(model: TextModel, path: Path) -> None:
     _check_signature(graph, length)
     _forget_origin(graph.graph)
     onnx.save(graph, path)
+
+
+def _gelu(x: onnxscript.FLOAT, approximate: str = "none") -> onnxscript.FLOAT:
+    """x/2 · (1 + erf(x/√2)), multiplied in the order that ONNX Runtime makes one kernel of."""
+    op: Any = onnxscript.opset18  # its annotations fit no two calls in a row
+    half = op.Mul(x, op.Constant(value_float=0.5))
+    erf = op.Erf(op.Div(x, op.Constant(value_float=math.sqrt(2))))
+    found: onnxscript.FLOAT = op.Mul(half, op.Add(erf, op.Constant(value_float=1.0)))
+    return found
 
 
 def _check_signature(graph: onnx.ModelProto, length: int) -> None:

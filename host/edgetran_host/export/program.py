@@ -25,10 +25,10 @@ def export_program(model: TextModel, path: Path, rows: int | None = None) -> Non
     example = tuple(torch.ones(rows or EXAMPLE_ROWS, length, dtype=torch.int64) for _ in INPUTS)
     batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     shapes = None if rows else tuple({0: batch} for _ in INPUTS)
-    model.eval()
+    merged = model.eval().merged()
     try:
         with torch.no_grad():
-            torch.export.save(torch.export.export(model, example, dynamic_shapes=shapes), path)
+            torch.export.save(torch.export.export(merged, example, dynamic_shapes=shapes), path)
     except Exception as exc:  # the exporter's errors share no base class
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise ExportError(f"the model cannot be expressed as a program: {first}") from exc

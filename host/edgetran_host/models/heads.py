@@ -47,7 +47,8 @@ def uses_key(kind: str) -> bool:
 class Heads(nn.Module):
     """All heads of a layer side by side, in canonical order; no output projection.
 
-    Query and key rows that no head reads are not allocated.
+    Query and key rows that no head reads are not allocated. `merge` makes one matrix of
+    what reads the same tokens, for graphs.
     """
 
     def __init__(
@@ -70,10 +71,14 @@ class Heads(nn.Module):
         self.query = nn.Linear(layer.hidden, queries * size) if queries else None
         self.key = nn.Linear(layer.hidden, keys * size) if keys else None
         self.value = nn.Linear(layer.hidden, layer.attention_width)
+        self.merged: nn.Linear | None = None
         self.relative: nn.Parameter | None = None
         if positions == "relative":
             self.relative = nn.Parameter(torch.empty(2 * max_positions - 1, size))
             nn.init.normal_(self.relative, std=INIT_STD)
+        self.asks_by_content = positions != "relative" and all(
+            kind.startswith("sa_") for kind in layer.heads
+        )
         self.groups = nn.ModuleDict()
         self._counts: list[tuple[str, int, bool, bool]] = []
         for kind in HEAD_KINDS:
@@ -92,61 +97,113 @@ class Heads(nn.Module):
         """x (b, s, h), masked (b, 1, 1, s) added to the scores -> (b, s, A).
 
         Another `layout` has x and the result in other shapes. `asking`: the tokens that
-        ask, where they are not all of x; the result is theirs. Only sa heads without
-        relative positions take it.
+        ask, where they are not all of x; the result is theirs. Heads other than sa, or
+        relative positions, take only the first ones of padded rows.
         """
+        if asking is not None and not self.asks_by_content:
+            every: Tensor = self(x, masked, layout)
+            return every[:, : asking[0].shape[1]]
         asked, to_askers = asking or (x, layout)
-        query = _split(self.query, asked, self.size, to_askers)
-        key = _split(self.key, x, self.size, layout)
-        value = _split(self.value, x, self.size, layout)
-        near = None if query is None else self._position_scores(query)
-        found, at_q, at_k, at_v = [], 0, 0, 0
-        for kind, count, has_query, has_key in self._counts:
-            q = _heads(query, at_q, count) if has_query else None
-            k = _heads(key, at_k, count) if has_key else None
-            bias = masked
-            if near is not None:
-                bias = masked + _heads(near, at_q, count)
-            v = _heads(value, at_v, count)
+        queries, keys, values = map(iter, self._projected(x, layout, asked, to_askers))
+        found = []
+        for kind, _, has_query, has_key in self._counts:
+            q = next(queries) if has_query else None
+            k = next(keys) if has_key else None
+            v, group, bias = next(values), self.groups[kind], masked
+            if q is not None and self.relative is not None:
+                bias = masked + self._position_scores(q, self.relative, _is_divided(group))
             if self.legacy_sa_zero and kind.startswith("sa_"):
                 found.append(torch.zeros_like(v))
             else:
-                found.append(self.groups[kind](q, k, v, bias))
-            at_q, at_k, at_v = at_q + count * has_query, at_k + count * has_key, at_v + count
+                found.append(group(q, k, v, bias))
         y = found[0] if len(found) == 1 else torch.cat(found, dim=1)  # (b, heads, s, d)
         return to_askers.join(y)
 
-    def _position_scores(self, query: Tensor) -> Tensor | None:
+    def merge(self, asked_apart: bool) -> None:
+        """Makes one matrix of query, key and value; the 1/sqrt(d) of sa heads goes into it too.
+
+        asked_apart: the query stays by itself, since not all tokens ask.
+        """
+        self._divide_queries()
+        names = ("key", "value") if asked_apart else ("query", "key", "value")
+        parts = [part for name in names if (part := getattr(self, name)) is not None]
+        width = sum(part.out_features for part in parts)
+        self.merged = nn.Linear(parts[0].in_features, width)
+        with torch.no_grad():
+            self.merged.weight.copy_(torch.cat([part.weight for part in parts]))
+            self.merged.bias.copy_(torch.cat([part.bias for part in parts]))
+        self.query, self.key = (self.query if asked_apart else None), None
+        del self.value
+
+    def _divide_queries(self) -> None:
+        at = 0
+        for kind, count, has_query, _ in self._counts:
+            group, rows = self.groups[kind], count * self.size * has_query
+            if isinstance(group, DotProductHeads) and self.query is not None:
+                with torch.no_grad():
+                    self.query.weight[at : at + rows] /= math.sqrt(self.size)
+                    self.query.bias[at : at + rows] /= math.sqrt(self.size)
+                group.divided = True
+            at += rows
+
+    def _projected(
+        self, x: Tensor, layout: Layout, asked: Tensor, to_askers: Layout
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Query, key and value of each kind that has them, each (b, n, s, d)."""
+        of_query = [count for _, count, has_query, _ in self._counts if has_query]
+        of_key = [count for _, count, _, has_key in self._counts if has_key]
+        of_value = [count for _, count, _, _ in self._counts]
+        query = self._split(self.query, asked, of_query, to_askers)
+        if self.merged is None:
+            key = self._split(self.key, x, of_key, layout)
+            return query, key, self._split(self.value, x, of_value, layout)
+        if self.query is not None:
+            every = self._split(self.merged, x, of_key + of_value, layout)
+        else:
+            every = self._split(self.merged, x, of_query + of_key + of_value, layout)
+            query, every = every[: len(of_query)], every[len(of_query) :]
+        return query, every[: len(of_key)], every[len(of_key) :]
+
+    def _split(
+        self, linear: nn.Linear | None, x: Tensor, counts: list[int], layout: Layout
+    ) -> list[Tensor]:
+        """(b, s, h) -> (b, n, s, d) for each n of `counts`."""
+        if linear is None:
+            return []
+        y = layout.split(linear(x), self.size)
+        return [y] if len(counts) == 1 else list(torch.split(y, counts, dim=1))
+
+    def _position_scores(self, query: Tensor, table: Tensor, divided: bool) -> Tensor:
         """Q·R^T / sqrt(d) as (b, n, query, key), by skewing instead of gathering.
 
         With the 2s-1 used rows reversed, key m of query i sits in column m-i+s-1; a
         row one column longer, read with one column less, moves row i left by i.
         """
-        if self.relative is None:
-            return None
         b, n, s = query.shape[0], query.shape[1], query.shape[2]
-        middle = self.relative.shape[0] // 2
-        used = self.relative[middle - s + 1 : middle + s].flip(0)
-        scores = (query / math.sqrt(self.size)) @ used.t()  # (b, n, s, 2s-1)
+        middle = table.shape[0] // 2
+        used = table[middle - s + 1 : middle + s].flip(0)
+        scores = (query if divided else query / math.sqrt(self.size)) @ used.t()  # (b, n, s, 2s-1)
         flat = F.pad(scores, (0, 1)).reshape(b, n, 2 * s * s)
         flat = flat[:, :, s - 1 : s - 1 + s * (2 * s - 1)]
         return flat.reshape(b, n, s, 2 * s - 1)[:, :, :, :s]
 
 
 class DotProductHeads(nn.Module):
-    """sa_sdp: scaled dot-product attention."""
+    """sa_sdp: scaled dot-product attention. `divided`: the query comes divided by sqrt(d)."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
+        self.divided = False
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         # The fused call has no dropout on CPUs and fixes a memory layout that graphs lack.
         if dropout or torch.compiler.is_exporting():
-            scores = (q / math.sqrt(q.shape[3])) @ k.transpose(2, 3) + bias
+            scores = (q if self.divided else q / math.sqrt(q.shape[3])) @ k.transpose(2, 3) + bias
             return dropped(torch.softmax(scores, dim=-1), dropout) @ v
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        scale = 1.0 if self.divided else None
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 class WeightedHeads(DotProductHeads):
@@ -260,11 +317,5 @@ def _group(
     return ConvolutionHeads(count, size, int(kind.removeprefix("c_")), dropout)
 
 
-def _split(linear: nn.Linear | None, x: Tensor, size: int, layout: Layout) -> Tensor | None:
-    """(b, s, h) -> (b, n, s, d)."""
-    return None if linear is None else layout.split(linear(x), size)
-
-
-def _heads(x: Tensor | None, at: int, count: int) -> Tensor:
-    assert x is not None  # asked for only by kinds that have it
-    return x if count == x.shape[1] else x[:, at : at + count]
+def _is_divided(group: nn.Module) -> bool:
+    return isinstance(group, DotProductHeads) and group.divided

@@ -11,6 +11,7 @@ tables and their LN have width e, and x = Lin_e(LN(...)) leads to the first laye
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
@@ -141,14 +142,12 @@ class TextModel(nn.Module):
     ) -> Tensor:
         """Each (b, s) int64 -> logits (b, outputs).
 
-        With `ragged` the same logits but for rounding, without what nothing depends on:
-        padding, and tokens of the last layer that the pooler does not look at.
+        Tokens of the last layer that a `cls` pooler does not look at are left out where
+        that is possible. With `ragged` the same logits but for rounding, without padding.
         """
         if ragged and not self._fixed_length:
             return self._ragged_logits(input_ids, attention_mask, token_type_ids)
-        padded = self._padded(input_ids, attention_mask, token_type_ids)
-        x = self._encode(*padded)[-1]
-        return self.classify(x, padded[1])
+        return self._padded_logits(*self._padded(input_ids, attention_mask, token_type_ids))
 
     def hidden_states(
         self,
@@ -188,6 +187,25 @@ class TextModel(nn.Module):
         pooled = ACTIVATIONS[self.config.pooler_activation](self.pooler(x))
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
+
+    def _padded_logits(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        x = self.embedding(input_ids, token_type_ids)
+        masked = _added(mask, x)
+        *before, last = self.blocks
+        for block in before:
+            x = block(x, masked)
+        if self.pooler is None:
+            return self.classify(last(x, masked), mask)
+        # (b, 1, h), not (b, h): every product by a weight then looks alike in a graph
+        return self.classify(last(x, masked, PADDED, (x[:, :1], PADDED)), mask)
+
+    def merged(self) -> TextModel:
+        """A copy in which the heads of a layer read one matrix; see `Heads.merge`."""
+        copied = copy.deepcopy(self)
+        for block in copied.blocks:
+            last = block is copied.blocks[-1]
+            block.heads.merge(last and self.pooler is not None and block.heads.asks_by_content)
+        return copied
 
     def _ragged_logits(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor) -> Tensor:
         self._check_length(input_ids)
