@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from edgetran_host.export import count_work
 from edgetran_host.job.running import free_cores
-from graph_ways import REFERENCE, SHAPES, SOURCE, TWIN, Graphs, random_rows, tensors, ways_of
+from graph_ways import REFERENCE, SHAPES, SOURCE, TWIN, Graphs, Way, random_rows, tensors, ways_of
 from side_by_side import Ratio, alternate, options, ratio
 
 SGEMM_SIZE = 2048
@@ -90,11 +90,11 @@ def time_shape(key: str, length: int, folder: Path, given: Namespace) -> list[Go
     with quiet():
         graphs = Graphs(shape, length, made(folder))
         runs = {str(w): graphs.session(w, given.threads) for w in ways_of(shape, litert=litert)}
-        flops = {way: count_work(graphs.path(SOURCE)).matmul_flops for way in runs}
+        flops = {str(w): count_flops(graphs, w) for w in ways_of(shape, litert=litert)}
         if not shape.homogeneous:
             twin = Graphs(TWIN, length, made(folder / "twin"))
             runs[TWIN.name] = twin.session(SOURCE, given.threads)
-            flops[TWIN.name] = count_work(twin.path(SOURCE)).matmul_flops
+            flops[TWIN.name] = count_flops(twin, SOURCE)
     if given.build_only:
         return []
     goals = []
@@ -105,6 +105,11 @@ def time_shape(key: str, length: int, folder: Path, given: Namespace) -> list[Go
         report(case, seconds, ideal_s, given.json)
         goals += judge(case, seconds, ideal_s)
     return goals
+
+
+def count_flops(graphs: Graphs, way: Way) -> float:
+    """A row of the float graph that `way` was made from."""
+    return count_work(graphs.path(SOURCE if way.ours else REFERENCE)).matmul_flops
 
 
 def measure(

@@ -14,6 +14,7 @@ import edgetran
 import numpy as np
 import onnxruntime
 from edgetran_host.export import export_variants
+from edgetran_host.export.running import SLOW_FUSIONS
 from edgetran_host.job.running import free_cores
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.seeds import load_seed
@@ -97,7 +98,12 @@ def in_process(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(  # as the daemon has it: what differs is the way there
+        graph,
+        settings,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=SLOW_FUSIONS,
+    )
 
 
 def stop(board: edgetran.Board) -> None:

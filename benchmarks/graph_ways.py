@@ -123,8 +123,8 @@ class Graphs:
         return path
 
     def session(self, way: Way, threads: int) -> Run:
-        if way.runtime == "openvino" and not way.ours:
-            return plain_openvino_session(self.path(way), threads)
+        if not way.ours:
+            return PLAIN_SESSIONS[way.runtime](self.path(way), threads)
         return SESSIONS[way.runtime](self.path(way), threads)
 
     def _ours(self, way: Way, target: Path) -> None:
@@ -255,3 +255,16 @@ def plain_openvino_session(path: Path, threads: int) -> Run:
     request = compiled.create_infer_request()
     run: Callable[[dict[str, Any]], Any] = lambda feeds: request.infer(feeds)[OUTPUT]  # noqa: E731
     return run
+
+
+def plain_onnx_session(path: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    run: Callable[[dict[str, Any]], Any] = lambda feeds: session.run([OUTPUT], feeds)[0]  # noqa: E731
+    return run
+
+
+PLAIN_SESSIONS = {"onnxruntime": plain_onnx_session, "openvino": plain_openvino_session}

@@ -17,6 +17,7 @@ from edgetran_host.export.openvino import openvino_session
 from edgetran_host.tasks import Encoded
 
 ERRORS_ONLY = 3  # ONNX Runtime's severity
+SLOW_FUSIONS = ["SkipLayerNormFusion"]  # left out on a board too
 
 Run = Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]]
 
@@ -73,7 +74,12 @@ def _onnx_session(path: Path, threads: int) -> Run:
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOW_FUSIONS,
+        )
     except Exception as exc:  # its errors share no base class
         raise ExportError(f"ONNX Runtime does not load {path.name}: {exc}") from exc
 

@@ -11,7 +11,7 @@ there only with relative positions. By kind:
     l_dct   S = 0              C + DCT-II_s(DCT-II_d(V))
     c_k     S = 0              C + a convolution of V whose taps depend on K and Q
 Source: the method's specification, 2.3 and 2.4. Every operation has a fixed-shape
-ONNX counterpart: transforms are matrix products, convolutions are static slices.
+ONNX counterpart: transforms and the mixing of neighbours are matrix products.
 Some published checkpoints were trained while sa heads gave zeros by mistake: with
 `legacy_sa_zero` they do so here.
 """
@@ -290,17 +290,24 @@ class ConvolutionHeads(_PositionalHeads):
             nn.init.normal_(weight, std=INIT_STD)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        n, s, d = k.shape[1], k.shape[2], k.shape[3]
-        half = self.taps // 2
+        n, s, d, half = *k.shape[1:], self.taps // 2
         channels = k.transpose(2, 3).flatten(1, 2)  # (b, n * d, s)
         mixed = F.conv1d(channels, self.depthwise, padding=half, groups=n * d)
         keys = mixed.reshape(-1, n, d, s).transpose(2, 3) @ self.pointwise + self.pointwise_bias
         taps = torch.softmax((keys * q) @ self.kernel + self.kernel_bias, dim=-1)  # (b, n, s, k)
-        content = F.pad(v @ self.content + self.content_bias, (0, 0, half, half))
-        y = self.context(v, bias)
-        for t in range(self.taps):
-            y = y + taps[..., t : t + 1] * content[:, :, t : t + s]
-        return y
+        content = v @ self.content + self.content_bias
+        return self.context(v, bias) + self._banded(taps) @ content
+
+    def _banded(self, taps: Tensor) -> Tensor:
+        """Weights (b, n, s, k) as a matrix (b, n, query, key), key = query + tap - (k-1)/2.
+
+        By skewing, see `_position_scores`: a row one column longer than it is read with moves
+        row i right by i. Boards run one product sooner than k slices.
+        """
+        b, n, s, k = taps.shape
+        width, half = s + k - 1, k // 2
+        flat = F.pad(taps, (0, width + 1 - k)).reshape(b, n, s * (width + 1))
+        return flat[:, :, : s * width].reshape(b, n, s, width)[:, :, :, half : half + s]
 
 
 def _group(

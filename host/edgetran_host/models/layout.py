@@ -25,6 +25,10 @@ class Layout(abc.ABC):
     def join(self, y: Tensor) -> Tensor:
         """(b, n, s, d) -> (..., n * d), heads side by side again."""
 
+    @abc.abstractmethod
+    def firsts(self, y: Tensor) -> tuple[Tensor, Layout]:
+        """The first token of every row, and how these lie."""
+
 
 class Padded(Layout):
     """Tokens are (b, s, h)."""
@@ -35,6 +39,10 @@ class Padded(Layout):
     def join(self, y: Tensor) -> Tensor:
         return y.transpose(1, 2).flatten(2)
 
+    def firsts(self, y: Tensor) -> tuple[Tensor, Layout]:
+        """(b, 1, h), not (b, h): every product by a weight then looks alike in a graph."""
+        return y[:, :1], self
+
 
 class OneEach(Layout):
     """Tokens are (b, h): one of each row, s = 1."""
@@ -44,6 +52,9 @@ class OneEach(Layout):
 
     def join(self, y: Tensor) -> Tensor:
         return y.flatten(1)
+
+    def firsts(self, y: Tensor) -> tuple[Tensor, Layout]:
+        return y, self
 
 
 class Ragged(Layout):
@@ -85,6 +96,9 @@ class Ragged(Layout):
         there, back = self._route(heads)
         found: Tensor = _Gather.apply(y.reshape(-1, size), back, there)  # type: ignore[no-untyped-call]
         return found.view(-1, heads * size)
+
+    def firsts(self, y: Tensor) -> tuple[Tensor, Layout]:
+        return y.index_select(0, self.first), OneEach()
 
     def _route(self, heads: int) -> tuple[Tensor, Tensor]:
         """Of rows of one head: from (b, n, s) into (t, n), and from (t, n) into (b, n, s)."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.dropout import Dropout
 from edgetran_host.models.heads import INIT_STD, MASKED, PADDED, Heads
-from edgetran_host.models.layout import Layout, OneEach, Ragged
+from edgetran_host.models.layout import Layout, Ragged
 from edgetran_host.space.architecture import Layer
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu}
@@ -92,9 +92,11 @@ class Block(nn.Module):
         x: Tensor,
         masked: Tensor,
         layout: Layout = PADDED,
-        asking: tuple[Tensor, Layout] | None = None,
+        *,
+        first_only: bool = False,
     ) -> Tensor:
-        """x (b, s, h), masked (b, 1, 1, s) -> (b, s, next layer's h); see `Heads`."""
+        """x (b, s, h), masked (b, 1, 1, s) -> (b, s, next layer's h), or every row's first."""
+        asking = layout.firsts(x) if first_only else None
         found = self.heads(x, masked, layout, asking)
         x = x if asking is None else asking[0]
         x = self.heads_norm(x + self.dropout(self.heads_out(found)))
@@ -196,8 +198,7 @@ class TextModel(nn.Module):
             x = block(x, masked)
         if self.pooler is None:
             return self.classify(last(x, masked), mask)
-        # (b, 1, h), not (b, h): every product by a weight then looks alike in a graph
-        return self.classify(last(x, masked, PADDED, (x[:, :1], PADDED)), mask)
+        return self.classify(last(x, masked, first_only=True), mask)
 
     def merged(self) -> TextModel:
         """A copy in which the heads of a layer read one matrix; see `Heads.merge`."""
@@ -216,8 +217,7 @@ class TextModel(nn.Module):
             x = block(x, masked, layout)
         if self.pooler is None or self.config.positions == "relative":
             return self.classify(layout.spread(last(x, masked, layout)), mask)
-        first = x.index_select(0, layout.first)
-        return self._classify_first(last(x, masked, layout, (first, OneEach())))
+        return self._classify_first(last(x, masked, layout, first_only=True))
 
     def _embedded(
         self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor, layout: Ragged

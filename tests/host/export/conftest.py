@@ -46,6 +46,7 @@ MIXED = Architecture(  # attention narrower and wider than the layer, stacks, od
 FIXED = Architecture((wide("l_dft", "l_dft", "l_dct", "c_5", hidden=14, size=6, stack=(9,)),))
 MODELS = {  # name -> architecture, positions, pooling, lt_scale, token types
     "plain": (PLAIN, "absolute", "mean", True, 2),
+    "first": (PLAIN, "absolute", "cls", True, 2),
     "mixed": (MIXED, "relative", "cls", True, 2),
     "fixed": (FIXED, "absolute", "mean", False, 1),
 }

@@ -29,7 +29,7 @@ def logits(model: TextModel, rows: Encoded) -> np.ndarray[Any, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "first"])
 @pytest.mark.parametrize("batch_rows", [1, 2, 5])
 def test_equals_the_model(
     sample: Callable[[str], Any], rows: Encoded, name: str, batch_rows: int
@@ -84,6 +84,23 @@ def test_no_operation_that_boards_lack(sample: Callable[[str], Any], name: str) 
     graph = onnx.load(sample(name).path).graph
     kinds = {node.op_type for node in graph.node}
     assert not kinds & {"DFT", "STFT", "Loop", "If", "Scan", "GatherND", "GatherElements"}
+
+
+def test_forms_that_runtimes_make_one_kernel_of(
+    sample: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Four products by weights a layer, query, key and value being one; a fused GELU."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(sample("plain").path, options)
+    graph = onnx.load(tmp_path / "optimised.onnx").graph
+    held = {tensor.name for tensor in graph.initializer}
+    kinds = [node.op_type for node in graph.node]
+    by_weights = [n for n in graph.node if n.op_type == "MatMul" and n.input[1] in held]
+    assert len(by_weights) == 4 * 2
+    assert "Erf" not in kinds
+    assert sum("Gelu" in kind for kind in kinds) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

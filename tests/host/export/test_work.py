@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from edgetran_protos.bundle import Work
 from edgetran_protos.errors import ExportError
 from onnx import TensorProto, helper, numpy_helper
 
-NAMES = ("plain", "mixed", "fixed")
+NAMES = ("plain", "mixed", "fixed", "first")
 
 
 def save(
@@ -148,31 +149,37 @@ def product_flops(config: ModelConfig) -> float:
     found = 0.0
     for at, layer in enumerate(layers):
         following = layers[at + 1].hidden if at + 1 < len(layers) else layer.hidden
-        found += layer_flops(layer, following, s, config.positions == "relative")
+        read = 1 if config.pooling == "cls" and at == len(layers) - 1 else s
+        found += layer_flops(layer, following, s, read, config.positions == "relative")
     last = layers[-1].hidden
     return found + 2.0 * last * config.outputs + (2.0 * last * last * (config.pooling == "cls"))
 
 
-def layer_flops(layer: Layer, following: int, s: int, relative: bool) -> float:
+def layer_flops(layer: Layer, following: int, s: int, read: int, relative: bool) -> float:
+    """read: the tokens behind the attention that something reads."""
     h, d = layer.hidden, layer.head_size
     width = d * len(layer.heads)
-    multiplied = h * width + width * h  # values, output
+    asked = s  # only where every head asks by content is the rest left out
+    if not relative and all(kind.startswith("sa_") for kind in layer.heads):
+        asked = read
+    found = s * h * width  # values
     for kind in layer.heads:
         content, transform = kind.startswith("sa_"), kind.startswith("l_")
         query = relative or not transform
-        multiplied += h * d * query + h * d * (not transform)
-        multiplied += query * relative * d * (2 * s - 1)  # Q·R^T, used rows
-        multiplied += content * s * d  # Q·K^T
-        multiplied += d * d * (kind == "sa_wma")
-        multiplied += s * d if relative or content else d  # P·V; without Q one P for all
-        multiplied += {"l_dft": 2, "l_dct": 1}.get(kind, 0) * (s * d + d * d)
+        found += (asked * query + s * (not transform)) * h * d
+        found += asked * query * relative * d * (2 * s - 1)  # Q·R^T, used rows
+        found += asked * content * s * d  # Q·K^T
+        found += asked * d * d * (kind == "sa_wma")
+        found += (asked if relative or content else 1) * s * d  # P·V; without Q one P for all
+        found += {"l_dft": 2, "l_dct": 1}.get(kind, 0) * s * (s * d + d * d)
         if kind.startswith("c_"):
             taps = int(kind.removeprefix("c_"))
-            multiplied += d * taps + d * d + d * taps + d * d
-    widths = (h, *layer.feed_forward, h)
-    multiplied += sum(a * b for a, b in zip(widths, widths[1:]))
-    multiplied += h * following * (following != h)
-    return 2.0 * s * multiplied
+            found += s * (d * taps + d * d + d * taps + d * d)
+            found += s * s * d  # the taps as a banded matrix
+    widths = (width, h, *layer.feed_forward, h)
+    found += read * sum(a * b for a, b in itertools.pairwise(widths))
+    found += read * h * following * (following != h)
+    return 2.0 * found
 
 
 @pytest.mark.parametrize("name", NAMES)
