@@ -425,7 +425,8 @@ class ChipContract(PowerSensorContract):
         run(1.0)
         looks = sensor.tally.new - before
         stale = round(3 * sensor.contract.rate_hz) - looks
-        assert bus.calls == looks * self.driver.words + stale  # a stale look is one word
+        least = looks * self.driver.words + stale  # a stale look is one word
+        assert least <= bus.calls <= least + looks / 32 + 4  # its settings are looked at, too
 
     def test_a_thread_reads_while_somebody_watches_and_no_longer(
         self, chip: Any, bus: Any, flow: Any, clock: Any
@@ -447,22 +448,34 @@ class ChipContract(PowerSensorContract):
         time.sleep(0.05)
         assert sensor.tally.new == seen
 
-
-class CalibratedChip(ChipContract):
     def test_a_chip_that_lost_its_settings_is_set_up_again(
         self, chip: Any, run: Any, flow: Any, sensor: PowerSensor
     ) -> None:
-        """A dip of its supply resets it: current and power read zero, and look fresh."""
+        """A dip of its supply resets it: current and power read zero, and look fresh.
+
+        The INA260 has no calibration to lose: it reads true, and its averaging is missed later.
+        """
         flow.set(self.bus_v, self.current_a)
         run(0.2)
         chip.power_cycle()
-        found = run(0.3)
+        found = run(2.0)
         assert "lost its settings" in next(one.fault for one in found if one.fault)
         assert not any(one.value == 0.0 for one in found)
         assert found[-1].value == pytest.approx(self.bus_v * self.current_a, rel=2e-3)
 
+    def test_settings_that_another_program_changed_are_noticed(
+        self, chip: Any, run: Any, flow: Any, sensor: PowerSensor
+    ) -> None:
+        flow.set(self.bus_v, self.current_a)
+        run(0.2)
+        ours = chip.words[0]
+        chip.write(0, ours ^ 0x0040)  # shorter conversions: bursts would alias
+        found = run(2.0)
+        assert sum("lost its settings" in one.fault for one in found) == 1
+        assert chip.words[0] == ours
 
-class TestIna219(CalibratedChip):
+
+class TestIna219(ChipContract):
     driver, chip_class = Ina219, "Ina219Chip"
 
     @pytest.mark.parametrize(
@@ -498,7 +511,7 @@ class TestIna219(CalibratedChip):
         assert "clipped" in run(0.1)[-1].fault
 
 
-class TestIna226(CalibratedChip):
+class TestIna226(ChipContract):
     driver, chip_class = Ina226, "Ina226Chip"
     shunt_ohm = 0.02
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -144,6 +145,34 @@ def test_nobody_else_measures_meanwhile_and_leaving_stops_the_load(address: str)
             except BoardBusy:
                 assert time.monotonic() < deadline, "the load goes on"
                 time.sleep(0.05)
+
+
+def test_the_asynchronous_board_has_it_too(address: str) -> None:
+    async def test() -> edgetran.SensorReport:
+        async with edgetran.connect_async(address) as board:
+            return await board.test_sensor("smartpower3", phase_s=0.2, steps=1)
+
+    found = asyncio.run(test())
+    assert found.sensor == "smartpower3"
+    assert found.passed == (not found.reasons)
+
+
+def test_an_emulated_board_has_no_sensor_to_test(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "edgetran_daemon", "--emulate", "nano", "--threads", "1"]
+    command += ["--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
+    with subprocess.Popen([*command, "--ready-file", str(ready)]) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not ready.exists():
+                assert time.monotonic() < deadline, "not ready"
+                time.sleep(0.02)
+            with edgetran.connect(json.loads(ready.read_text())["address"]) as board:
+                assert not any(sensor.in_use for sensor in board.describe().sensors)
+                with pytest.raises(UsageError, match="modelled"):
+                    board.test_sensor()
+        finally:
+            process.terminate()
 
 
 def test_what_cannot_be_tested_is_refused(address: str) -> None:

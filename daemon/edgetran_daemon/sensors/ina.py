@@ -24,6 +24,8 @@ TEXAS_INSTRUMENTS = 0x5449
 DIES = {0x2260: "INA226", 0x2270: "INA260", 0x3220: "INA3221"}
 REVISION = 0x000F
 CONVERSION_READY, OVERFLOW = 1 << 3, 1 << 2  # of MASK
+LOST_SETTINGS = "the chip had lost its settings: is its supply stable?"
+CHECKED_READINGS = 32
 ADDRESSES = range(0x40, 0x50)
 WORD_S = 47e-5  # 47 bits: address, register, address again, two bytes, start, stop
 
@@ -42,6 +44,7 @@ class InaChip(PowerSensor):
 
     needs_set_up = True
     window_s: ClassVar[float]  # of one result, as `_set_up` asks for it
+    settings: ClassVar[int]  # of the configuration register
     words: ClassVar[int]  # over the bus, a reading
 
     def __init__(
@@ -54,6 +57,7 @@ class InaChip(PowerSensor):
         self.wiring = wiring
         self._open_bus = open_bus
         self._chip: Optional[Registers] = None
+        self._unchecked = 0  # readings since its settings were looked at
 
     @property
     def contract(self) -> Contract:
@@ -112,10 +116,20 @@ class InaChip(PowerSensor):
         if self._chip is None:
             self._open()
         assert self._chip is not None
+        if self._unchecked == 0:
+            self._check_settings(self._chip)
         power_w = self._power_w(self._chip)
         if power_w is None:
             return None
+        self._unchecked = (self._unchecked + 1) % CHECKED_READINGS
         return Reading(self._clock() - self.window_s / 2, power_w)
+
+    def _check_settings(self, chip: Registers) -> None:
+        """A dip of its supply resets a chip, and other programs may set it up, too."""
+        self._unchecked = 1
+        if chip.read(CONFIGURATION) != self.settings:
+            self._set_up(chip)
+            raise SensorFault(LOST_SETTINGS)
 
     @abc.abstractmethod
     def _mistaken(self, chip: Registers) -> str:

@@ -17,6 +17,7 @@ from edgetran_daemon.sensors.ina import (
     CURRENT,
     DIE,
     DIES,
+    LOST_SETTINGS,
     MAKER,
     POWER,
     REVISION,
@@ -38,6 +39,7 @@ SETTINGS = RANGE_32_V | GAIN_8 | AVERAGE_16 << 7 | AVERAGE_16 << 3 | CONTINUOUS
 
 class Ina219(InaChip):
     name = "ina219"
+    settings = SETTINGS
     window_s = 2 * 8.51e-3
     words = 4
 
@@ -62,7 +64,7 @@ class Ina219(InaChip):
             raise SensorFault(CLIPPED)
         if not current and chip.read(CALIBRATION) != self._calibration:
             self._set_up(chip)
-            raise SensorFault("the chip had lost its settings: is its supply stable?")
+            raise SensorFault(LOST_SETTINGS)
         power_w = power * POWER_STEPS * self._lsb_a
         return -power_w if current < 0 else power_w
 

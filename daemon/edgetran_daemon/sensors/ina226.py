@@ -15,6 +15,7 @@ from edgetran_daemon.sensors.ina import (
     CONFIGURATION,
     CONVERSION_READY,
     CURRENT,
+    LOST_SETTINGS,
     MASK,
     OVERFLOW,
     POWER,
@@ -34,6 +35,7 @@ SETTINGS = FIXED | AVERAGE_16 | TIME_1100_US << 6 | TIME_1100_US << 3 | CONTINUO
 
 class Ina226(InaChip):
     name = "ina226"
+    settings = SETTINGS
     window_s = 16 * 2 * 1.1e-3
     words = 4
 
@@ -54,7 +56,7 @@ class Ina226(InaChip):
             raise SensorFault(CLIPPED)
         if not current and chip.read(CALIBRATION) != self._calibration:
             self._set_up(chip)
-            raise SensorFault("the chip had lost its settings: is its supply stable?")
+            raise SensorFault(LOST_SETTINGS)
         power_w = power * POWER_STEPS * self._lsb_a
         return -power_w if current < 0 else power_w
 

@@ -29,6 +29,7 @@ SETTINGS = FIXED | AVERAGE_16 | TIME_1100_US << 6 | TIME_1100_US << 3 | CONTINUO
 
 class Ina260(InaChip):
     name = "ina260"
+    settings = SETTINGS
     window_s = 16 * 2 * 1.1e-3
     words = 3
 
