@@ -201,9 +201,10 @@ class Metrics:
                 hint="choose another port with --metrics-address",
             ) from exc
         self._stops = [server.shutdown, server.server_close, thread.join]
-        if self._sensor is not None:  # joules are counted whether or not anybody asks
-            self._sensor.start()
-            self._stops.append(self._sensor.stop)
+        sensor = self._sensor
+        if sensor is not None and (sensor.streams or not sensor.contract.counts_energy):
+            sensor.start()  # hardware that counts does so whether or not anybody looks
+            self._stops.append(sensor.stop)
         log.info("metrics", extra={"address": join(host, server.server_port)})
 
     def stop(self) -> None:

@@ -42,6 +42,7 @@ from edgetran_daemon.sensors import (
     SmartPower3,
     UmMeter,
     Wiring,
+    base,
 )
 from edgetran_daemon.sensors.base import Tally, unbroken
 from edgetran_daemon.sensors.clocks import Offset
@@ -1268,6 +1269,28 @@ def test_a_clock_that_started_anew_is_noticed() -> None:
     clock = Offset()
     assert clock.local_s(5000.0, 100.0) == 100.0
     assert clock.local_s(1.0, 110.0) == 110.0
+
+
+def test_an_extra_that_is_missing_is_a_fault_and_does_not_end_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "smbus2", None)
+    sensor = Ina226(Wiring(1, 0x40))
+    with sensor.watched():
+        assert "smbus2" in sensor.readings()[-1].fault
+        assert [one for one in threading.enumerate() if one.name == "sensor-ina226"]
+
+
+def test_what_is_kept_has_an_end_and_what_is_counted_has_none(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, "intel-rapl:0", "package-0")
+    ticks = iter(range(10**6))
+    sensor = Rapl(tmp_path, clock=lambda: next(ticks) * 1.0)
+    begun_j = sensor.energy_j()
+    for _ in range(3 * round(base.KEPT_S)):
+        sensor.poll()
+    zone.spend(3.0)
+    assert sensor.energy_j() - begun_j == pytest.approx(3.0)
+    assert len(sensor.readings()) == base.KEPT_S + 1
 
 
 @given(st.floats(1e-3, 1e4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import edgetran
 import psutil
 import pytest
-from edgetran.errors import BoardBusy, SensorUnusable, UsageError
+from edgetran.errors import BoardBusy, BoardUnreachable, SensorUnusable, UsageError
 
 IDLE_W, LOAD_W = 2.3, 6.1
 
@@ -183,6 +184,23 @@ def test_what_cannot_be_tested_is_refused(address: str) -> None:
             board.test_sensor("ina226")
         with pytest.raises(UsageError, match="steps of"):
             board.test_sensor(phase_s=31.0)
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_killed_leaves_no_load_behind(tmp_path: Path) -> None:
+    with contextlib.suppress(AssertionError), serving(tmp_path) as address:
+        pid = json.loads((tmp_path / "ready.json").read_text())["pid"]
+        loaded: list[psutil.Process] = []
+
+        def kill(step: edgetran.Progress) -> None:
+            if step.done == 1:  # the cores are at work
+                loaded.extend(psutil.Process(pid).children())
+                psutil.Process(pid).kill()
+
+        with edgetran.connect(address) as board, pytest.raises(BoardUnreachable):
+            board.test_sensor(phase_s=1.0, on_progress=kill)
+    assert loaded
+    assert not psutil.wait_procs(loaded, timeout=20)[1]
 
 
 @pytest.mark.slow

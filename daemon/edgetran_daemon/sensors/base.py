@@ -23,7 +23,8 @@ from edgetran_daemon.sensors.contract import Contract
 
 Clock = Callable[[], float]
 
-KEPT_READINGS = 100_000  # three minutes of the fastest sensor
+KEPT_S = 660.0  # more than the longest stretch that is looked at afterwards, a warm-up
+FOLDED_READINGS = 1_000
 GAP_PERIODS, GAP_S = 8, 0.5  # a longer silence than both: what was spent meanwhile is not known
 SHORTEST_PERIOD_S = 0.005  # a faster sensor is read so often
 FIRST_S = 3.0  # a sensor's first reading takes at most so long
@@ -51,6 +52,9 @@ class SensorFault(OSError):
     """A reading that must not be used: clipped, reset, nonsense."""
 
 
+TROUBLE = (SensorFault, OSError, ValueError, ImportError)  # an extra may be missing
+
+
 @dataclass
 class Tally:
     """What became of the looks at a sensor."""
@@ -72,7 +76,7 @@ class PowerSensor(abc.ABC):
         self._hardware = threading.RLock()  # one look at a time
         self._keeping = threading.Lock()
         self._switching = threading.Lock()
-        self._readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
+        self._readings: deque[Reading] = deque()
         self._unfolded: list[Reading] = []
         self._joules = 0.0
         self._watchers = 0
@@ -90,7 +94,7 @@ class PowerSensor(abc.ABC):
 
     @abc.abstractmethod
     def _read(self) -> Optional[Reading]:
-        """None: nothing new. Raises SensorFault, OSError, ValueError."""
+        """None: nothing new. Raises what TROUBLE names."""
 
     def _open(self) -> None:  # noqa: B027, for those that have nothing to open
         """Before the first reading: configures, connects, starts. Raises as `_read` does."""
@@ -166,7 +170,7 @@ class PowerSensor(abc.ABC):
     def _opened(self) -> bool:
         try:
             self._open()
-        except (SensorFault, OSError, ValueError) as exc:
+        except TROUBLE as exc:
             self._keep(Reading(self._clock(), None, 0, _said(exc)))
             return False
         return True
@@ -176,7 +180,7 @@ class PowerSensor(abc.ABC):
         with self._hardware:
             try:
                 found = self._read()
-            except (SensorFault, OSError, ValueError) as exc:
+            except TROUBLE as exc:
                 found = Reading(self._clock(), None, 0, _said(exc))
             self._keep(found)
         return found
@@ -189,8 +193,10 @@ class PowerSensor(abc.ABC):
             self.tally.new += not found.fault
             self.tally.faults += bool(found.fault)
             self._readings.append(found)
+            while self._readings[0].at_s < found.at_s - KEPT_S:
+                self._readings.popleft()
             self._unfolded.append(found)
-            if len(self._unfolded) >= KEPT_READINGS:
+            if len(self._unfolded) >= FOLDED_READINGS:
                 self._fold()
 
     def readings(self, from_s: float = -np.inf) -> list[Reading]:

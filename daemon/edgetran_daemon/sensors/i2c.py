@@ -19,7 +19,7 @@ HINTS = {  # what a refusal of the system means here
     errno.ENXIO: "nothing answers there: wiring, supply or address are wrong",
     errno.ENODEV: "nothing answers there: wiring, supply or address are wrong",
     errno.ETIMEDOUT: "the bus hangs: check the wiring, then cut the supply once",
-    errno.EBUSY: "a driver of the kernel owns the chip: unload it, or use what it shows in /sys",
+    errno.EBUSY: "a driver of the kernel owns the chip: unload it (sudo rmmod ina2xx)",
 }
 
 

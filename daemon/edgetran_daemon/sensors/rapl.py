@@ -2,8 +2,8 @@
 
 Packages add up. Their parts (intel-rapl:0:0: core, uncore, dram) are contained in them, and so
 are they in the platform (psys); the same package may show a second time below intel-rapl-mmio.
-A counter starts over at its range, within the hour under load: it is read often enough, since
-whoever wants joules watches it. Since 2020 only root reads it, unless an administrator lets
+A counter starts over at its range, within the hour under load; whoever wants joules looks more
+often. Since 2020 only root reads it, unless an administrator lets
 others (docs/sensors.md).
 """
 
