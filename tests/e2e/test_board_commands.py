@@ -219,6 +219,23 @@ def test_a_bundle_is_deployed_and_says_on_what(shell: Shell, nano: str, bundle: 
     assert (told["deployment"]["model"], told["deployment"]["state"]) == ("again", "serving")
 
 
+def test_an_older_bundle_serves_only_when_it_is_allowed_to(
+    own_shell: Shell, tiny: ModuleType, tmp_path: Path
+) -> None:
+    with daemon(tmp_path / "state", "--emulate", "nano", "--watch", "0") as board:
+        older, newer = (
+            tiny.make(tmp_path / f"{number}.tar", seed=number, sequence=number) for number in (3, 4)
+        )
+
+        def deploy(bundle: Bundle) -> tuple[str, ...]:
+            return "deploy", "--target", board.address, "--bundle", str(bundle.path)
+
+        own_shell.edgetran(*deploy(newer))
+        assert "older" in own_shell.refused(*deploy(older))
+        done = own_shell.edgetran(*deploy(older), "--allow-older", "--json")
+        assert done.json["deployment"]["bundle_digest"] == older.digest
+
+
 def test_boards_are_remembered_and_forgotten(own_shell: Shell, tmp_path: Path) -> None:
     with daemon(tmp_path / "state", "--emulate", "rpi4") as board:
         told = own_shell.edgetran("device", "add", "kitchen", board.address, "--json").json

@@ -223,7 +223,7 @@ class Deployments:
         if self._rules.watch.seconds:
             self._ledger.switch(model, slot, trial)
         else:
-            self._ledger.switch(model, slot)
+            self._ledger.switch(model, slot, committed_sequence=trial.sequence)
         point("switch-written")
         self._replace(model, staged)
         point("switch-made")

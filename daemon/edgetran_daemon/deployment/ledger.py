@@ -146,8 +146,18 @@ class Ledger:
         ]
         return [*now, *before, *self._history]
 
-    def switch(self, model: str, slot: Slot, trial: Optional[Trial] = None) -> None:
-        """A new current; the last that was committed is kept to go back to."""
+    def switch(
+        self,
+        model: str,
+        slot: Slot,
+        trial: Optional[Trial] = None,
+        *,
+        committed_sequence: int = 0,
+    ) -> None:
+        """A new current; the last that was committed is kept to go back to.
+
+        committed_sequence: of one that serves without a trial.
+        """
         old = self._names.get(model)
         previous = old.current if old else None
         if old and _same(old.current, slot):
@@ -155,16 +165,19 @@ class Ledger:
             trial = trial if old.trial else None
         elif old and old.trial and old.previous:
             previous = old.previous  # the current one has not proven itself
+        self._raise_floor(model, committed_sequence)
         self._commit({**self._names, model: Names(slot, previous, trial=trial)}, self._history)
 
     def commit(self, model: str, reason: str, now_unix_s: float) -> None:
         """The trial of the current ended; `reason` says how."""
         names = self._names[model]
-        sequence = names.trial.sequence if names.trial else 0
-        if sequence > self.floor(model):
-            self._floors[model] = sequence
+        self._raise_floor(model, names.trial.sequence if names.trial else 0)
         record = Record.of(model, names.current.at(now_unix_s), COMMITTED, reason)
         self._commit({**self._names, model: replace(names, trial=None)}, [*self._history, record])
+
+    def _raise_floor(self, model: str, sequence: int) -> None:
+        if sequence > self.floor(model):
+            self._floors[model] = sequence
 
     def count_start(self) -> None:
         self._starts += 1

@@ -37,6 +37,9 @@ from edgetran_host.cli.options import json_option, threads_option
     "searched graph loses.",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
+@click.option(
+    "--allow-older", is_flag=True, help="With --bundle: also one older than what served before."
+)
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
 @click.option(
     "--run",
@@ -68,6 +71,7 @@ def deploy(
     max_power: str | None,
     max_accuracy_cost: float | None,
     bundle: Path | None,
+    allow_older: bool,
     name: str,
     run_path: Path | None,
     sequence_length: int | None,
@@ -110,7 +114,7 @@ def deploy(
         max_accuracy_cost=None if max_accuracy_cost is None else max_accuracy_cost / 100,
     )
     if bundle is not None:
-        _deploy_bundle(bundle, config, threads, as_json)
+        _deploy_bundle(bundle, config, threads, allow_older, as_json)
     else:
         _deploy_job(config, run_path, threads, as_json)
 
@@ -125,7 +129,9 @@ def _deploy_job(config, run_path: Path | None, threads: int | None, as_json: boo
     show_result(result, as_json=as_json)
 
 
-def _deploy_bundle(path: Path, config, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _deploy_bundle(  # type: ignore[no-untyped-def]
+    path: Path, config, threads: int | None, allow_older: bool, as_json: bool
+) -> None:
     import edgetran
     from edgetran_protos.bundle import Bundle
 
@@ -136,5 +142,7 @@ def _deploy_bundle(path: Path, config, threads: int | None, as_json: bool) -> No
     with edgetran.connect(config.target, threads=threads) as board:
         with progress(as_json=as_json) as on_progress:
             name = config.model or bundle.card.name
-            deployment = board.deploy(bundle, model=name, on_progress=on_progress)
+            deployment = board.deploy(
+                bundle, model=name, allow_older=allow_older, on_progress=on_progress
+            )
         show_deployment(deployment, board.describe(), as_json=as_json)
