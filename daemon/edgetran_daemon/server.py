@@ -122,7 +122,7 @@ class Daemon:
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
         inference = OpenInferenceService(self._deployments, clock, self._stop)
         self._server.add_generic_rpc_handlers((inference.handler(),))
-        self._health = Health(self._server)
+        self._health = Health(self._server, self._deployments.ready)
 
     def _grpc_server(self) -> grpc.aio.Server:
         most = self._settings.max_message_bytes

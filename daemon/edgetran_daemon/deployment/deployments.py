@@ -98,6 +98,12 @@ class Deployments:
             what = "no model is deployed"
         raise UnknownModel(what, hint=hint)
 
+    def ready(self, name: str) -> Optional[bool]:
+        """Whether it would answer now; None: no model is deployed under that name."""
+        if name in self._served:
+            return self._served[name].ready
+        return None if self._ledger.find(name) is None else False
+
     def digests(self) -> set[str]:
         return self._ledger.digests()
 
