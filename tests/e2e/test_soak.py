@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -159,8 +159,9 @@ def trouble(link: Link, board: psutil.Process, seconds: float, rng: random.Rando
         made[what] += 1
         if what == "kill":
             workers = board.children()
-            if workers:
-                rng.choice(workers).kill()
+            with suppress(psutil.NoSuchProcess):  # one that was about to end anyway
+                for worker in rng.sample(workers, min(1, len(workers))):
+                    worker.kill()
         elif what == "cut":
             link.cut()
             time.sleep(rng.uniform(0.05, 1.5))
