@@ -49,11 +49,14 @@ def outcome(check: Check, server: Server) -> Outcome:
 
 
 def first_model(address: str) -> str:
-    """The first that is ready by the repository's index; empty when there is none."""
+    """The first that is ready by the repository's index; empty when there is none.
+
+    Raises grpc.RpcError when it cannot be asked.
+    """
     server = Server(address, "")
     try:
         index = server.optional("RepositoryIndex", ready=True)
-    except (NotOffered, grpc.RpcError):
+    except NotOffered:
         return ""
     finally:
         server.close()
@@ -62,7 +65,15 @@ def first_model(address: str) -> str:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = _parser().parse_args(arguments)
-    model = options.model or first_model(options.address)
+    try:
+        model = options.model or first_model(options.address)
+    except grpc.RpcError as exc:
+        if status(exc) in UNREACHED:
+            return _complain(f"cannot reach {options.address}", "is the server running?")
+        return _complain(
+            f"its models cannot be listed: {status(exc)}: {details(exc)}",
+            "name one that is ready with --model NAME",
+        )
     if not model:
         return _complain("no model to check", "name one that is ready with --model NAME")
     server = Server(options.address, model, options.version, options.seed)
