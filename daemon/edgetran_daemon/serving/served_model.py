@@ -69,7 +69,8 @@ class ServedModel:
         self._batch_rule = self._rule.batching.of(name)
         self._batcher: Optional[Batcher] = None
         self._graph = store.graph(variant)
-        self._codec = TextCodec(bundle.card, store.blobs.read(bundle.card.tokenizer_digest))
+        tokenizer_json = store.blobs.read(bundle.card.tokenizer_digest)
+        self._codec: Optional[TextCodec] = TextCodec(bundle.card, tokenizer_json)
         self._worker: Optional[WorkerProcess] = None
         self._loaded: Optional[Loaded] = None
         self._ready = asyncio.Event()
@@ -124,9 +125,16 @@ class ServedModel:
         self._down(None)
         if self._worker is not None:
             await self._worker.finish()
+        self._codec = None  # megabytes that would wait for the collector of cycles
+
+    @property
+    def _texts(self) -> TextCodec:
+        if self._codec is None:
+            raise RuntimeFault("the model is closed")
+        return self._codec
 
     def encode(self, texts: Sequence[Text]) -> dict[str, Tensor]:
-        return self._codec.encode(texts)
+        return self._texts.encode(texts)
 
     async def predict(self, texts: Sequence[Text]) -> Answer:
         """Raises BoardBusy when the queue is full, InputError, ModelDown, RuntimeFault."""
@@ -135,14 +143,14 @@ class ServedModel:
             tensors = await self._tokenized(texts)
             tokenize_s = time.perf_counter() - started
             ran = await self._run(self.own_inputs(tensors), len(texts))
-        predictions = self._codec.decode(ran.outputs[LOGITS])
+        predictions = self._texts.decode(ran.outputs[LOGITS])
         self.recent.extend(t for t in texts[:1] if sum(map(len, t)) <= RECENT_CHARACTERS)
         return Answer(predictions, tokenize_s, ran.run_s)
 
     async def _tokenized(self, texts: Sequence[Text]) -> dict[str, Tensor]:
         if sum(len(part) for text in texts for part in text) <= SHORT_CHARACTERS:
-            return self._codec.encode(texts)
-        return await asyncio.to_thread(self._codec.encode, texts)
+            return self._texts.encode(texts)
+        return await asyncio.to_thread(self._texts.encode, texts)
 
     def own_inputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those that the graph takes: an export may have dropped an unused one."""

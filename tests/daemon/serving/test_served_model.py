@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +19,7 @@ import pytest
 from edgetran_daemon.serving import served_model
 from edgetran_daemon.serving.served_model import ServedModel, golden_inputs
 from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, Batching, BatchRule, ServingRule
-from edgetran_daemon.serving.text import MAX_ROWS
+from edgetran_daemon.serving.text import MAX_ROWS, TextCodec
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle
@@ -118,6 +120,22 @@ def test_requests_that_share_a_run_are_answered_as_if_alone(
         assert not isinstance(good, BaseException)
 
     serve(store, work, ServingRule(batching=Batching.of_text("4:50")))
+
+
+def test_a_closed_model_lets_its_tokenizer_go(store: BundleStore) -> None:
+    """At once, not when cycles are collected next: there may be ten models before that."""
+
+    async def work(model: ServedModel) -> list[weakref.ref[TextCodec]]:
+        return [weakref.ref(one) for one in gc.get_objects() if isinstance(one, TextCodec)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        codecs = serve(store, work)
+        assert len(codecs) == 1
+        assert codecs[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_killed_worker_is_replaced_and_the_next_request_waits_for_it(store: BundleStore) -> None:
