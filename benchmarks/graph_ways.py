@@ -249,21 +249,21 @@ def openvino_package() -> Any:
     return openvino
 
 
-def plain_openvino_session(path: Path, threads: int) -> Run:
+def plain_openvino_session(path: Path, threads: int, output: str = OUTPUT) -> Run:
     properties = {**PROPERTIES, "INFERENCE_NUM_THREADS": threads}
     compiled = openvino_package().Core().compile_model(path, "CPU", properties)
     request = compiled.create_infer_request()
-    run: Callable[[dict[str, Any]], Any] = lambda feeds: request.infer(feeds)[OUTPUT]  # noqa: E731
+    run: Callable[[dict[str, Any]], Any] = lambda feeds: request.infer(feeds)[output]  # noqa: E731
     return run
 
 
-def plain_onnx_session(path: Path, threads: int) -> Run:
+def plain_onnx_session(path: Path, threads: int, output: str = OUTPUT) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    run: Callable[[dict[str, Any]], Any] = lambda feeds: session.run([OUTPUT], feeds)[0]  # noqa: E731
+    run: Callable[[dict[str, Any]], Any] = lambda feeds: session.run([output], feeds)[0]  # noqa: E731
     return run
 
 
