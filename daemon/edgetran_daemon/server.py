@@ -111,7 +111,7 @@ class Daemon:
         self._metrics = _metrics(settings.metrics)
         if self._metrics is not None:
             self._metrics.watch(board, self._deployments, device.sensor)
-        self._server = self._grpc_server()
+        self._server = self._grpc_server(leases)
         add_DeploymentServiceServicer_to_server(
             DeploymentService(self._deployments, blobs), self._server
         )
@@ -124,10 +124,10 @@ class Daemon:
         self._server.add_generic_rpc_handlers((inference.handler(),))
         self._health = Health(self._server, self._deployments.ready)
 
-    def _grpc_server(self) -> grpc.aio.Server:
+    def _grpc_server(self, leases: Leases) -> grpc.aio.Server:
         most = self._settings.max_message_bytes
         return grpc.aio.server(
-            interceptors=[*self._outermost(), ErrorInterceptor(self._activity)],
+            interceptors=[*self._outermost(), ErrorInterceptor(self._activity, leases)],
             options=[
                 ("grpc.so_reuseport", 0),  # a second daemon on the port must fail
                 ("grpc.keepalive_time_ms", 20_000),  # a client that vanished holds no upload

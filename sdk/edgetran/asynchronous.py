@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Optional, Union
 
 from edgetran_protos.bundle import Bundle
+from edgetran_protos.fencing import lease_metadata
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2, device_pb2, measurement_pb2
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
@@ -20,12 +21,13 @@ from edgetran.board import Subject, deploy_progress
 from edgetran.channel import inference, open_async_channel, open_channel, translated
 from edgetran.convert import Tensor, Text
 from edgetran.errors import BoardError
-from edgetran.lease import AsyncLease, this_program
+from edgetran.lease import AsyncLease, Wish, this_program
 from edgetran.progress import OnProgress, Progress, ignore
 from edgetran.results import (
     Answer,
     BoardInfo,
     Deployment,
+    LeaseState,
     Measurement,
     Prediction,
     SensorReport,
@@ -98,7 +100,7 @@ class AsyncBoard:
             sensor=name,
             phase_s=phase_s,
             steps=steps,
-            lease_token=self._lease.token if self._lease else 0,
+            lease_token=self.lease_token,
         )
         found = None
         call = self._measurement.TestSensor(request, timeout=MEASURE_S)
@@ -131,10 +133,41 @@ class AsyncBoard:
             raw = await self._model_infer(request, timeout=INFER_S)
         return convert.infer_outputs(raw)
 
-    def lease(self, ttl_s: float = 30.0, holder: str = "") -> AsyncLease:
+    def lease(
+        self,
+        ttl_s: float = 30.0,
+        holder: str = "",
+        *,
+        wait: bool = False,
+        priority: int = 0,
+        on_progress: OnProgress = ignore,
+    ) -> AsyncLease:
         """`async with board.lease():` nobody else measures; see `Board.lease`."""
-        self._lease = AsyncLease(self._measurement, self.address, ttl_s, holder or this_program())
+        wish = Wish(ttl_s, holder or this_program(), wait, priority, on_progress)
+        self._lease = AsyncLease(self._measurement, self.address, wish)
         return self._lease
+
+    @property
+    def lease_token(self) -> int:
+        """Of the lease that is held; 0: none is."""
+        return self._lease.token if self._lease else 0
+
+    def _fence(self) -> tuple[tuple[str, str], ...]:
+        return lease_metadata(self.lease_token)
+
+    async def leased(self) -> LeaseState:
+        """Who has the board, and who waits for it."""
+        with translated(self.address):
+            raw = await self._measurement.ShowLease(
+                measurement_pb2.ShowLeaseRequest(), timeout=ASK_S
+            )
+        return convert.lease_state(raw)
+
+    async def release(self, token: int) -> None:
+        """Ends a lease, whoever has it. Raises LeaseLost when it has ended already."""
+        request = measurement_pb2.ReleaseLeaseRequest(token=token)
+        with translated(self.address):
+            await self._measurement.ReleaseLease(request, timeout=ASK_S)
 
     async def measure(
         self,
@@ -154,7 +187,7 @@ class AsyncBoard:
                 )
                 for bundle, variant in subjects
             ],
-            lease_token=self._lease.token if self._lease else 0,
+            lease_token=self.lease_token,
             **asked,  # type: ignore[arg-type]
         )
         records = []
@@ -176,7 +209,7 @@ class AsyncBoard:
 
         def send() -> None:
             with translated(self.address), open_channel(self.address) as channel:
-                Upload(channel, self.address, bundle, on_progress).run()
+                Upload(channel, self.address, bundle, on_progress, self._fence()).run()
 
         await asyncio.to_thread(send)
 
@@ -207,7 +240,7 @@ class AsyncBoard:
             allow_older=allow_older,
         )
         deployed = None
-        call = self._deployment.Deploy(request, timeout=DEPLOY_S)
+        call = self._deployment.Deploy(request, timeout=DEPLOY_S, metadata=self._fence())
         try:
             with translated(self.address):
                 async for event in call:
@@ -225,25 +258,33 @@ class AsyncBoard:
         """Back to the bundle that served before under this name."""
         request = deployment_pb2.RollbackRequest(model=model, reason=reason)
         with translated(self.address):
-            return convert.deployment(await self._deployment.Rollback(request, timeout=DEPLOY_S))
+            return convert.deployment(
+                await self._deployment.Rollback(request, timeout=DEPLOY_S, metadata=self._fence())
+            )
 
     async def remove(self, model: str) -> int:
         """Stops serving a model and frees its blobs; returns the bytes freed."""
         request = deployment_pb2.RemoveRequest(model=model)
         with translated(self.address):
-            return (await self._deployment.Remove(request, timeout=ASK_S)).freed_bytes
+            return (
+                await self._deployment.Remove(request, timeout=ASK_S, metadata=self._fence())
+            ).freed_bytes
 
     async def load(self, model: str) -> None:
         """Serves a deployed model that was unloaded."""
         request = message("RepositoryModelLoadRequest")(model_name=model)
         with translated(self.address):
-            await inference(self._channel, "RepositoryModelLoad")(request, timeout=DEPLOY_S)
+            await inference(self._channel, "RepositoryModelLoad")(
+                request, timeout=DEPLOY_S, metadata=self._fence()
+            )
 
     async def unload(self, model: str) -> None:
         """Frees a model's memory; it stays deployed and is not served."""
         request = message("RepositoryModelUnloadRequest")(model_name=model)
         with translated(self.address):
-            await inference(self._channel, "RepositoryModelUnload")(request, timeout=DEPLOY_S)
+            await inference(self._channel, "RepositoryModelUnload")(
+                request, timeout=DEPLOY_S, metadata=self._fence()
+            )
 
     async def deployments(self, history: bool = False) -> list[Deployment]:
         request = deployment_pb2.ListDeploymentsRequest(history=history)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Optional, Union
 
 from edgetran_protos.bundle import Bundle
+from edgetran_protos.fencing import lease_metadata
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as deployment_messages
 from edgetran_protos.generated.edgetran.v1 import device_pb2, measurement_pb2
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
@@ -20,12 +21,13 @@ from edgetran import convert
 from edgetran.channel import inference, open_channel, stream, translated
 from edgetran.convert import Tensor, Text
 from edgetran.errors import BoardError
-from edgetran.lease import Lease, this_program
+from edgetran.lease import Lease, Wish, this_program
 from edgetran.progress import OnProgress, Progress, ignore
 from edgetran.results import (
     Answer,
     BoardInfo,
     Deployment,
+    LeaseState,
     Measurement,
     OnPiece,
     Prediction,
@@ -103,7 +105,7 @@ class Board:
             sensor=name,
             phase_s=phase_s,
             steps=steps,
-            lease_token=self._lease.token if self._lease else 0,
+            lease_token=self.lease_token,
         )
         with translated(self.address):
             events = self._measurement.TestSensor(request, timeout=MEASURE_S)
@@ -139,16 +141,46 @@ class Board:
     def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:
         """Sends what the board lacks; a broken connection is resumed where it stopped."""
         with translated(self.address):
-            Upload(self._channel, self.address, bundle, on_progress).run()
+            Upload(self._channel, self.address, bundle, on_progress, self._fence()).run()
 
-    def lease(self, ttl_s: float = 30.0, holder: str = "") -> Lease:
+    def lease(
+        self,
+        ttl_s: float = 30.0,
+        holder: str = "",
+        *,
+        wait: bool = False,
+        priority: int = 0,
+        on_progress: OnProgress = ignore,
+    ) -> Lease:
         """`with board.lease():` nobody else measures; what this board measures is under it.
 
         It is renewed in the background and ends with the `with`, or `ttl_s` after this
-        program hangs or dies. holder: what those who have to wait are told.
+        program hangs or dies. holder: what those who have to wait are told. wait: in the
+        board's queue, by priority (larger ones first), while another has the board.
         """
-        self._lease = Lease(self._measurement, self.address, ttl_s, holder or this_program())
+        wish = Wish(ttl_s, holder or this_program(), wait, priority, on_progress)
+        self._lease = Lease(self._measurement, self.address, wish)
         return self._lease
+
+    @property
+    def lease_token(self) -> int:
+        """Of the lease that is held; 0: none is."""
+        return self._lease.token if self._lease else 0
+
+    def _fence(self) -> tuple[tuple[str, str], ...]:
+        return lease_metadata(self.lease_token)
+
+    def leased(self) -> LeaseState:
+        """Who has the board, and who waits for it."""
+        with translated(self.address):
+            raw = self._measurement.ShowLease(measurement_pb2.ShowLeaseRequest(), timeout=ASK_S)
+        return convert.lease_state(raw)
+
+    def release(self, token: int) -> None:
+        """Ends a lease, whoever has it. Raises LeaseLost when it has ended already."""
+        request = measurement_pb2.ReleaseLeaseRequest(token=token)
+        with translated(self.address):
+            self._measurement.ReleaseLease(request, timeout=ASK_S)
 
     def measure(
         self,
@@ -181,7 +213,7 @@ class Board:
             threads=threads or self._threads,
             batch_size=batch_size,
             min_block_s=min_block_s,
-            lease_token=self._lease.token if self._lease else 0,
+            lease_token=self.lease_token,
             warmup_limit_s=warmup_limit_s,
             max_blocks=max_blocks,
             half_width=half_width,
@@ -230,7 +262,7 @@ class Board:
             allow_older=allow_older,
         )
         with translated(self.address):
-            events = self._deployment.Deploy(request, timeout=DEPLOY_S)
+            events = self._deployment.Deploy(request, timeout=DEPLOY_S, metadata=self._fence())
         deployed = None
         with closing(stream(events, self.address)) as found:
             for event in found:
@@ -253,31 +285,41 @@ class Board:
         """Back to the bundle that served before under this name."""
         request = deployment_messages.RollbackRequest(model=model, reason=reason)
         with translated(self.address):
-            return convert.deployment(self._deployment.Rollback(request, timeout=DEPLOY_S))
+            return convert.deployment(
+                self._deployment.Rollback(request, timeout=DEPLOY_S, metadata=self._fence())
+            )
 
     def load(self, model: str) -> None:
         """Serves a deployed model that was unloaded."""
         request = message("RepositoryModelLoadRequest")(model_name=model)
         with translated(self.address):
-            inference(self._channel, "RepositoryModelLoad")(request, timeout=DEPLOY_S)
+            inference(self._channel, "RepositoryModelLoad")(
+                request, timeout=DEPLOY_S, metadata=self._fence()
+            )
 
     def unload(self, model: str) -> None:
         """Frees a model's memory; it stays deployed, over restarts too, and is not served."""
         request = message("RepositoryModelUnloadRequest")(model_name=model)
         with translated(self.address):
-            inference(self._channel, "RepositoryModelUnload")(request, timeout=DEPLOY_S)
+            inference(self._channel, "RepositoryModelUnload")(
+                request, timeout=DEPLOY_S, metadata=self._fence()
+            )
 
     def remove(self, model: str) -> int:
         """Stops serving a model and frees its blobs; returns the bytes freed."""
         request = deployment_messages.RemoveRequest(model=model)
         with translated(self.address):
-            return self._deployment.Remove(request, timeout=ASK_S).freed_bytes
+            return self._deployment.Remove(
+                request, timeout=ASK_S, metadata=self._fence()
+            ).freed_bytes
 
     def discard(self, digest: str) -> int:
         """Drops a bundle that was sent to be measured; returns the bytes freed."""
         request = deployment_messages.DiscardRequest(bundle_digest=digest)
         with translated(self.address):
-            return self._deployment.Discard(request, timeout=ASK_S).freed_bytes
+            return self._deployment.Discard(
+                request, timeout=ASK_S, metadata=self._fence()
+            ).freed_bytes
 
     def _subject(self, subject: Subject, on_progress: OnProgress) -> measurement_pb2.Subject:
         bundle, variant = subject

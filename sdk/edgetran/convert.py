@@ -21,6 +21,8 @@ from edgetran.results import (
     Answer,
     BoardInfo,
     Deployment,
+    LeaseState,
+    LeaseWaiter,
     Measurement,
     Piece,
     Prediction,
@@ -80,6 +82,16 @@ def board_info(raw: device_pb2.DescribeResponse) -> BoardInfo:
         host_platform=raw.host_platform,
         runtimes=tuple(RuntimeInfo(r.name, r.version, r.unavailable) for r in raw.runtimes),
         sensors=tuple(_sensor_info(sensor) for sensor in raw.sensors),
+    )
+
+
+def lease_state(raw: measurement_pb2.LeaseState) -> LeaseState:
+    return LeaseState(
+        token=raw.token,
+        holder=raw.holder,
+        left_s=raw.left_s,
+        measuring=raw.measuring,
+        waiting=tuple(LeaseWaiter(w.holder, w.priority, w.waited_s) for w in raw.waiting),
     )
 
 

@@ -164,3 +164,21 @@ class TelemetrySample:
     throttled: Optional[bool]
     clock_hz: Optional[float]
     modelled: bool  # power comes from the board's model
+
+
+@dataclass(frozen=True)
+class LeaseWaiter:
+    holder: str
+    priority: int
+    waited_s: float
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """Who has a board and who waits for it."""
+
+    token: int  # 0: nobody has a lease
+    holder: str
+    left_s: float  # until it ends, unless it is renewed
+    measuring: bool
+    waiting: tuple[LeaseWaiter, ...]  # in the order in which they come

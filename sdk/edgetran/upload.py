@@ -28,12 +28,19 @@ class Upload:
     """One bundle's way onto one board."""
 
     def __init__(
-        self, channel: grpc.Channel, address: str, bundle: Bundle, on_progress: OnProgress
+        self,
+        channel: grpc.Channel,
+        address: str,
+        bundle: Bundle,
+        on_progress: OnProgress,
+        fence: tuple[tuple[str, str], ...] = (),
     ) -> None:
+        """fence: metadata of the lease under which it is sent."""
         self._stub = DeploymentServiceStub(channel)
         self._address = address
         self._bundle = bundle
         self._on_progress = on_progress
+        self._fence = fence
         self._total = float(sum(blob.size_bytes for blob in bundle.transfer_blobs()))
         self._arrived = 0.0  # what the board said it had when last asked
 
@@ -82,7 +89,9 @@ class Upload:
         data = self._bundle.read(blob.digest)
         timeout_s = ASK_S + len(data) / SLOWEST_BYTES_S
         with translated(self._address):
-            self._stub.PutBlob(self._chunks(blob, data, offset, done), timeout=timeout_s)
+            self._stub.PutBlob(
+                self._chunks(blob, data, offset, done), timeout=timeout_s, metadata=self._fence
+            )
 
     def _chunks(
         self, blob: Blob, data: bytes, offset: int, done: float

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -190,3 +192,156 @@ def test_models_are_unloaded_and_loaded(daemon: Daemon, board: Board, bundle: Bu
 
     asyncio.run(work())
     assert board.remove("home") > 0
+
+
+WAITING = """
+import sys
+import threading
+import edgetran
+board = edgetran.connect(sys.argv[1])
+with board.lease(wait=True, holder=sys.argv[2], on_progress=lambda e: print("waits", flush=True)):
+    pass
+"""
+
+
+def await_waiting(board: Board, holders: list[str]) -> None:
+    deadline = time.monotonic() + START_S
+    while [one.holder for one in board.leased().waiting] != holders:
+        assert time.monotonic() < deadline, board.leased()
+        time.sleep(0.02)
+
+
+def test_the_queue_goes_by_priority_then_arrival(daemon: Daemon, board: Board) -> None:
+    order: list[str] = []
+    told: list[Progress] = []
+
+    def wait(holder: str, priority: int) -> None:
+        with edgetran.connect(daemon.address) as mine:
+            wish = mine.lease(holder=holder, wait=True, priority=priority, on_progress=told.append)
+            with wish:
+                order.append(holder)
+
+    with board.lease(holder="me"):
+        queue: list[str] = []
+        threads = []
+        for holder, priority in (("first", 0), ("second", 0), ("urgent", 5), ("late", -1)):
+            threads.append(threading.Thread(target=wait, args=(holder, priority)))
+            threads[-1].start()
+            queue.append(holder)
+            queue.sort(key=["urgent", "first", "second", "late"].index)
+            await_waiting(board, queue)
+        state = board.leased()
+        assert (state.holder, state.token) == ("me", board.lease_token)
+    for thread in threads:
+        thread.join(START_S)
+    assert order == ["urgent", "first", "second", "late"]
+    assert any("leased by me" in event.detail for event in told)
+    assert any("ahead" in event.detail for event in told)
+
+
+def test_a_waiter_that_vanishes_leaves_the_queue(daemon: Daemon, board: Board) -> None:
+    with board.lease(holder="me"):
+        command = [sys.executable, "-c", WAITING, daemon.address, "gone"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == "waits\n"
+            await_waiting(board, ["gone"])
+            waiting.kill()
+        await_waiting(board, [])
+    with board.lease():
+        pass
+
+
+def test_asyncio_waits_too(daemon: Daemon, board: Board) -> None:
+    async def work() -> None:
+        async with edgetran.connect_async(daemon.address) as mine:
+            with board.lease(holder="me"):
+                waiting = asyncio.ensure_future(mine.lease(wait=True).__aenter__())
+                while not (await mine.leased()).waiting:
+                    await asyncio.sleep(0.02)
+            lease = await waiting
+            assert (await mine.leased()).token == lease.token
+            await lease.__aexit__(None, None, None)
+        assert board.leased().token == 0
+
+    asyncio.run(work())
+
+
+@contextmanager
+def lease_lost_at_its_end(lease: edgetran.Lease) -> Iterator[None]:
+    lease.__enter__()
+    yield
+    with pytest.raises(edgetran.LeaseLost):
+        lease.__exit__(None, None, None)
+
+
+def test_a_stale_token_changes_nothing(board: Board, other: Board, bundle: Bundle) -> None:
+    board.deploy(bundle, model="fenced")
+    lease = board.lease(ttl_s=60)
+    with lease_lost_at_its_end(lease):
+        other.release(other.leased().token)
+        for change in (
+            lambda: board.deploy(bundle, model="fenced"),
+            lambda: board.remove("fenced"),
+            lambda: board.unload("fenced"),
+            lambda: board.rollback("fenced"),
+            lambda: board.discard(bundle.digest),
+            lambda: board.measure([(bundle.digest, None)], **QUICK),
+        ):
+            with pytest.raises(edgetran.LeaseLost):
+                change()
+    with other.lease(holder="you"):
+        for change in (lambda: board.remove("fenced"), lambda: board.unload("fenced")):
+            with pytest.raises(edgetran.BoardBusy, match="leased by you"):
+                change()
+        assert other.remove("fenced") >= 0
+
+
+def test_a_token_from_before_a_restart_is_stale(
+    tmp_path: Path, bundle: Bundle, tiny: ModuleType
+) -> None:
+    before = Daemon(tmp_path)
+    with edgetran.connect(before.address) as board:
+        lease = board.lease(ttl_s=3600)
+        old = lease.__enter__().token
+    before.process.kill()
+    before.process.wait()
+    (tmp_path / "ready.json").unlink()
+    after = Daemon(tmp_path)
+    try:
+        with edgetran.connect(after.address) as board:
+            with pytest.raises(edgetran.LeaseLost):
+                board.release(old)
+            with board.lease() as new:
+                assert new.token > old
+                with pytest.raises(edgetran.LeaseLost):
+                    board.release(old)
+                assert board.leased().token == new.token
+    finally:
+        after.process.terminate()
+        after.process.wait(20)
+
+
+def test_the_commands(daemon: Daemon, board: Board) -> None:
+    edgetran_command = [sys.executable, "-m", "edgetran_host.cli.main", "device"]
+    hold = [*edgetran_command, "lease", daemon.address, "--as", "the fan"]
+
+    def ask(*words: str) -> str:
+        command = [*edgetran_command, *words, daemon.address]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "free" in ask("queue")
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True) as holding:
+        assert holding.stdout is not None
+        assert "is yours" in holding.stdout.readline()
+        assert "leased by the fan" in ask("queue")
+        holding.send_signal(signal.SIGINT)
+        assert holding.wait(START_S) == 0
+    assert board.leased().token == 0
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        holding.stdout.readline()
+        assert "the fan is over" in ask("release")
+        assert holding.wait(START_S) == 1
+    with pytest.raises(subprocess.CalledProcessError):
+        ask("release")

@@ -19,6 +19,8 @@ NAMES = [
     "Bundle",
     "Deployment",
     "Lease",
+    "LeaseState",
+    "LeaseWaiter",
     "Measurement",
     "OnPiece",
     "OnProgress",

@@ -24,7 +24,7 @@ from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.measuring.apart import apart
 from edgetran_daemon.measuring.cores import governors, quiet_cores
 from edgetran_daemon.measuring.emulation import modelled
-from edgetran_daemon.measuring.lease import Lease, Leases
+from edgetran_daemon.measuring.lease import Lease, Leases, Queued
 from edgetran_daemon.measuring.recording import (
     MAX_RAW_SAMPLES,
     document_so_far,
@@ -83,6 +83,16 @@ class Measurements:
         self._check_free()
         return self._leases.acquire(holder, ttl_s)
 
+    def await_lease(
+        self, holder: str, ttl_s: float, priority: int
+    ) -> AsyncGenerator[Union[Queued, Lease], None]:
+        """In a queue while another measures or has a lease. Raises BoardBusy when it is full."""
+        return self._leases.wait(holder, ttl_s, priority, lambda: not self._busy)
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
     async def measure(self, spec: MeasureSpec) -> AsyncGenerator[Event, None]:
         """Progress, then one record a subject. Leaving early, or a lease's end, stops the workers.
 
@@ -122,7 +132,11 @@ class Measurements:
                 yield event
         finally:
             await steps.aclose()
-            self._busy = False
+            self._free()
+
+    def _free(self) -> None:
+        self._busy = False
+        self._leases.look_again()
 
     def _check_free(self) -> None:
         if self._busy:
@@ -152,7 +166,7 @@ class Measurements:
         finally:
             for trial in trials:
                 trial.worker.kill()
-            self._busy = False
+            self._free()
             await asyncio.gather(*(trial.worker.stop() for trial in trials))
 
     async def _emulate(

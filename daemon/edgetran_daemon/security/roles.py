@@ -26,6 +26,8 @@ NEEDED = {
     f"{MEASUREMENT}Measure": MEASURE,
     f"{MEASUREMENT}TestSensor": MEASURE,
     f"{MEASUREMENT}AcquireLease": MEASURE,
+    f"{MEASUREMENT}AwaitLease": MEASURE,
+    f"{MEASUREMENT}ShowLease": MEASURE,
     f"{MEASUREMENT}RenewLease": MEASURE,
     f"{MEASUREMENT}ReleaseLease": MEASURE,
     "/edgetran.v1.TextService/Predict": INFER,

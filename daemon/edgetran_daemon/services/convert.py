@@ -18,7 +18,7 @@ from edgetran_daemon.board.describe import Description
 from edgetran_daemon.board.telemetry import Sample
 from edgetran_daemon.deployment.deployments import DeployEvent
 from edgetran_daemon.deployment.ledger import Record
-from edgetran_daemon.measuring.lease import Lease
+from edgetran_daemon.measuring.lease import Lease, Leases, Queued
 from edgetran_daemon.measuring.records import (
     MeasurePiece,
     MeasureProgress,
@@ -141,6 +141,26 @@ def test_sensor_event(
 
 def lease(found: Lease) -> measurement_pb2.Lease:
     return measurement_pb2.Lease(token=found.token, ttl_s=found.ttl_s)
+
+
+def lease_event(event: Union[Queued, Lease]) -> measurement_pb2.LeaseEvent:
+    if isinstance(event, Lease):
+        return measurement_pb2.LeaseEvent(lease=lease(event))
+    return measurement_pb2.LeaseEvent(queued=measurement_pb2.LeaseQueued(**asdict(event)))
+
+
+def lease_state(leases: Leases, measuring: bool) -> measurement_pb2.LeaseState:
+    held = leases.held
+    return measurement_pb2.LeaseState(
+        token=held.token if held else 0,
+        holder=held.holder if held else "",
+        left_s=leases.left_s,
+        measuring=measuring,
+        waiting=[
+            measurement_pb2.LeaseWaiter(holder=holder, priority=priority, waited_s=waited_s)
+            for holder, priority, waited_s in leases.queue()
+        ],
+    )
 
 
 def deploy_event(event: DeployEvent) -> deployment_pb2.DeployEvent:

@@ -11,6 +11,8 @@ import grpc
 from edgetran_protos.errors import EdgeTranError, UsageError, to_trailers
 
 from edgetran_daemon.activity import Activity
+from edgetran_daemon.measuring.lease import Leases
+from edgetran_daemon.services.fencing import fence
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,10 @@ async def _each_well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, leases: Optional[Leases] = None) -> None:
+        """leases: None where nothing can be leased."""
         self._activity = activity
+        self._leases = leases
         self._known: dict[str, tuple[Handler, Handler]] = {}  # by method: gRPC's, and wrapped
 
     async def intercept_service(
@@ -97,9 +101,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method: str,
         well_formed: Callable[[Any], Any] = _well_formed,
     ) -> Callable[..., Any]:
+        fenced = fence(method, self._leases)
+
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             with self._activity.call():
                 try:
+                    if fenced is not None:
+                        fenced(context)
                     return await call(well_formed(request), context)
                 except Exception as exc:
                     return await _abort(context, exc, method)
@@ -112,12 +120,16 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method: str,
         well_formed: Callable[[Any], Any] = _well_formed,
     ) -> Callable[..., Any]:
+        fenced = fence(method, self._leases)
+
         # Written with context.write, not as a generator: when the client hangs
         # up, the inner generator must be closed at once, not when it is collected.
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             with self._activity.call():
                 events: Any = None
                 try:
+                    if fenced is not None:
+                        fenced(context)
                     events = call(well_formed(request), context)
                     async for event in events:
                         await context.write(event)

@@ -11,7 +11,7 @@ from edgetran_protos.generated.edgetran.v1 import measurement_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceServicer
 
 from edgetran_daemon.board.describe import Device
-from edgetran_daemon.measuring.lease import Leases
+from edgetran_daemon.measuring.lease import Lease, Leases
 from edgetran_daemon.measuring.measurement import Measurements
 from edgetran_daemon.services import convert
 
@@ -54,6 +54,26 @@ class MeasurementService(MeasurementServiceServicer):
         self, request: messages.AcquireLeaseRequest, context: Context
     ) -> messages.Lease:
         return convert.lease(self._measurements.lease(request.holder, request.ttl_s))
+
+    async def AwaitLease(
+        self, request: messages.AcquireLeaseRequest, context: Context
+    ) -> AsyncGenerator[messages.LeaseEvent, None]:
+        events = self._measurements.await_lease(request.holder, request.ttl_s, request.priority)
+        given = None
+        try:
+            async for event in events:
+                given = event if isinstance(event, Lease) else None
+                yield convert.lease_event(event)
+            given = None  # it reached the client
+        finally:
+            await events.aclose()
+            if given is not None:
+                self._leases.release(given.token)
+
+    async def ShowLease(
+        self, request: messages.ShowLeaseRequest, context: Context
+    ) -> messages.LeaseState:
+        return convert.lease_state(self._leases, self._measurements.busy)
 
     async def RenewLease(
         self, request: messages.RenewLeaseRequest, context: Context

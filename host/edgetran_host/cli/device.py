@@ -16,6 +16,8 @@ def device() -> None:
       edgetran device list
       edgetran device info nano
       edgetran device sensors kitchen --self-test
+      edgetran device lease kitchen --wait
+      edgetran device queue kitchen
       edgetran device add kitchen 192.0.2.7:50051
       edgetran device pair 192.0.2.7:50051 --name kitchen
     """
@@ -75,6 +77,62 @@ def sensors(target: str, self_test: bool, sensor: str, as_json: bool) -> None:
     show_sensor_report(report, as_json=as_json)
     if not report.passed:
         raise SystemExit(1)
+
+
+@device.command()
+@click.argument("target")
+@click.option("--wait", is_flag=True, help="In the board's queue while another has it.")
+@click.option("--priority", type=int, default=0, help="In the queue; larger ones come first.")
+@click.option("--ttl", "ttl_s", type=float, default=30.0, show_default=True, help="Seconds.")
+@click.option("--as", "holder", default="", help="What those who have to wait are told.")
+@json_option
+def lease(target: str, wait: bool, priority: int, ttl_s: float, holder: str, as_json: bool) -> None:
+    """Keep TARGET to yourself until Ctrl-C; should this program hang, for --ttl seconds.
+
+    \b
+    Examples:
+      edgetran device lease kitchen --as "new fan"
+      edgetran device lease kitchen --wait --priority 5
+    """
+    import edgetran
+
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.show_leases import hold
+
+    with edgetran.connect(target) as board, progress(as_json=as_json) as on_progress:
+        asked = board.lease(ttl_s, holder, wait=wait, priority=priority, on_progress=on_progress)
+        hold(target, asked, as_json=as_json)
+
+
+@device.command()
+@click.argument("target")
+@json_option
+def queue(target: str, as_json: bool) -> None:
+    """Who has TARGET and who waits for it."""
+    import edgetran
+
+    from edgetran_host.cli.show_leases import show_queue
+
+    with edgetran.connect(target) as board:
+        show_queue(board.leased(), as_json=as_json)
+
+
+@device.command()
+@click.argument("target")
+@json_option
+def release(target: str, as_json: bool) -> None:
+    """End the lease of TARGET, whoever has it; what is measured under it stops."""
+    import edgetran
+    from edgetran_protos.errors import UsageError
+
+    from edgetran_host.cli.show_leases import show_released
+
+    with edgetran.connect(target) as board:
+        state = board.leased()
+        if not state.token:
+            raise UsageError(f"nobody has a lease of {target}", hint="see `edgetran device queue`")
+        board.release(state.token)
+    show_released(state, as_json=as_json)
 
 
 @device.command()

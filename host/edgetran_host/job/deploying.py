@@ -176,7 +176,7 @@ def _records(
     work: Workbench, board: Board, name: str, subjects: list[tuple[Bundle, str]]
 ) -> list[dict[str, Any]]:
     """All of each record, raw samples included, so that every figure can be derived again."""
-    with visiting(board, [bundle for bundle, _ in subjects]):
+    with visiting(board, [bundle for bundle, _ in subjects], work.on_progress):
         records = board.measure(
             [(bundle.digest, variant) for bundle, variant in subjects],
             on_progress=_as_one_stage(work, f"measuring ({name})"),

@@ -52,7 +52,7 @@ class Reference:
 
 def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
     """Ships the bundle to the target, measures it there, and takes it off again."""
-    with visiting(work.board, [bundle]):
+    with visiting(work.board, [bundle], work.on_progress):
         record = work.board.measure(
             [(bundle, variant)],
             blocks=MEASURE_BLOCKS,

@@ -1,14 +1,15 @@
-"""Bundles that visit a board to be measured, and leave it as it was."""
+"""Bundles that visit a board to be measured, under a lease, and leave it as it was."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from edgetran import Board
+from edgetran.progress import OnProgress, ignore
 from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BoardBusy, BoardError
+from edgetran_protos.errors import BoardBusy, EdgeTranError
 
 KEPT_STATES = ("serving", "previous")  # slots of the board that need their bundle
 PATIENCE_S = 5.0  # for a measurement that was broken off to let its bundle go
@@ -16,15 +17,22 @@ LOOK_S = 0.1
 
 
 @contextmanager
-def visiting(board: Board, bundles: Sequence[Bundle]) -> Iterator[None]:
-    """Within, the board holds the bundles; afterwards only those it deploys stay."""
+def visiting(
+    board: Board, bundles: Sequence[Bundle], on_progress: OnProgress = ignore
+) -> Iterator[None]:
+    """Within, the board is ours and holds the bundles; afterwards only those it deploys stay.
+
+    While another has the board this waits in its queue and says so.
+    """
     by_digest = {bundle.digest: bundle for bundle in bundles}
-    for bundle in by_digest.values():
-        board.upload(bundle)
+    own = nullcontext() if board.lease_token else board.lease(wait=True, on_progress=on_progress)
     try:
-        yield
+        with own:
+            for bundle in by_digest.values():
+                board.upload(bundle)
+            yield
     except BaseException:
-        with suppress(BoardError):  # what went wrong first is what the user must hear
+        with suppress(EdgeTranError):  # what went wrong first is what the user must hear
             _take_off(board, set(by_digest))
         raise
     _take_off(board, set(by_digest))

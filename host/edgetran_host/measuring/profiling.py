@@ -60,7 +60,7 @@ def profile(
     on_progress: OnProgress = ignore,
 ) -> Profiled:
     """The last attempt; those before it lie beside it. Raises EdgeTranError."""
-    with visiting(board, [bundle]):
+    with visiting(board, [bundle], on_progress):
         for attempt in range(1, attempts + 1):
             path = out if attempt == 1 else out.with_name(f"{out.name}-{attempt}")
             staged = _named(on_progress, attempt)

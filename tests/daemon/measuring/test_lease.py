@@ -6,7 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from edgetran_daemon.measuring.lease import LONGEST_TTL_S, SHORTEST_TTL_S, Leases
+from edgetran_daemon.measuring.lease import (
+    LONGEST_TTL_S,
+    MOST_WAITING,
+    SHORTEST_TTL_S,
+    Lease,
+    Leases,
+    Queued,
+)
 from edgetran_protos.errors import BoardBusy, BoardError, LeaseLost, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,3 +105,51 @@ def test_a_file_that_holds_no_token_is_not_taken_for_none(tmp_path: Path) -> Non
     assert str(path) in str(caught.value)
     path.write_text("7")
     assert Leases(path).acquire("me").token == 8
+
+
+def test_the_queue_is_bounded_and_who_leaves_is_gone(tmp_path: Path) -> None:
+    async def work() -> None:
+        leases = Leases(tmp_path / "lease-token")
+        held = leases.acquire("me", LONGEST_TTL_S)
+        waiting = [leases.wait(f"{n}", 0.0, 0, lambda: True) for n in range(MOST_WAITING)]
+        for ahead, one in enumerate(waiting):
+            assert await one.__anext__() == Queued(
+                ahead, "me", pytest.approx(LONGEST_TTL_S, rel=0.1)
+            )
+        late = leases.wait("late", 0.0, 9, lambda: True)
+        with pytest.raises(BoardBusy, match=str(MOST_WAITING)):
+            await late.__anext__()
+        await waiting.pop(0).aclose()
+        assert [holder for holder, _, _ in leases.queue()][:2] == ["1", "2"]
+        leases.release(held.token)
+        with pytest.raises(BoardBusy, match="wait"):
+            leases.acquire("who slips in")
+        with pytest.raises(BoardBusy):
+            leases.admit(0)
+        lease = await waiting.pop(0).__anext__()
+        assert isinstance(lease, Lease)
+        assert lease.holder == "1"
+        for one in waiting:
+            await one.aclose()
+        assert leases.queue() == []
+
+    asyncio.run(work())
+
+
+def test_who_waits_comes_when_the_lease_runs_out_or_the_board_is_done(tmp_path: Path) -> None:
+    async def work() -> None:
+        leases = Leases(tmp_path / "lease-token")
+        leases.acquire("hung", SHORTEST_TTL_S)
+        busy = [True]
+        events = leases.wait("you", 0.0, 0, lambda: not busy[0])
+        assert isinstance(await events.__anext__(), Queued)
+        while leases.held is not None:
+            assert isinstance(await events.__anext__(), Queued)
+        busy[0] = False
+        leases.look_again()
+        found = await events.__anext__()
+        while isinstance(found, Queued):
+            found = await events.__anext__()
+        assert found.holder == "you"
+
+    asyncio.run(work())

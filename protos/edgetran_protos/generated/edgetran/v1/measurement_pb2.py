@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64getran/v1/measurement.proto\x12\x0b\x65\x64getran.v1\"4\n\x13\x41\x63quireLeaseRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\"%\n\x05Lease\x12\r\n\x05token\x18\x01 \x01(\x04\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\"\"\n\x11RenewLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"$\n\x13ReleaseLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"\x16\n\x14ReleaseLeaseResponse\"1\n\x07Subject\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\"\x8b\x02\n\x0eMeasureRequest\x12&\n\x08subjects\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.Subject\x12\x13\n\x0bwarmup_runs\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x01(\r\x12\x0e\n\x06\x62locks\x18\x04 \x01(\r\x12\x0f\n\x07threads\x18\x05 \x01(\r\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x13\n\x0bmin_block_s\x18\x07 \x01(\x01\x12\x13\n\x0blease_token\x18\x08 \x01(\x04\x12\x16\n\x0ewarmup_limit_s\x18\t \x01(\x01\x12\x12\n\nmax_blocks\x18\n \x01(\r\x12\x12\n\nhalf_width\x18\x0b \x01(\x01\x12\x0f\n\x07samples\x18\x0c \x01(\x08\"=\n\x0fMeasureProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"<\n\x0cMeasurePiece\x12\x0f\n\x07subject\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x65gun\x18\x03 \x01(\t\"O\n\x08Quantity\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xca\x05\n\rMeasureRecord\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05\x62oard\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x10\n\x08modelled\x18\x05 \x01(\x08\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07verdict\x18\x07 \x01(\t\x12\x0f\n\x07reasons\x18\x08 \x03(\t\x12,\n\rlatency_p50_s\x18\t \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p95_s\x18\n \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p99_s\x18\x0b \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\'\n\x08\x65nergy_j\x18\x0c \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12+\n\x0cpeak_power_w\x18\r \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x12\n\nlatency_cv\x18\x0e \x01(\x01\x12\x0e\n\x06load_s\x18\x0f \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x10 \x01(\x04\x12\x16\n\x0e\x61rtefact_bytes\x18\x11 \x01(\x04\x12\x0f\n\x07threads\x18\x12 \x01(\r\x12\x12\n\nbatch_size\x18\x13 \x01(\r\x12\x17\n\x0fsequence_length\x18\x14 \x01(\r\x12\x11\n\tsamples_s\x18\x15 \x03(\x02\x12\x14\n\x0cruns_a_block\x18\x16 \x01(\r\x12\x0f\n\x07runtime\x18\x17 \x01(\t\x12\x16\n\x0estarted_unix_s\x18\x18 \x01(\x01\x12\x10\n\x08\x64ocument\x18( \x01(\t\x12+\n\x0c\x65nergy_net_j\x18) \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x19\n\x0cidle_power_w\x18* \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_idle_power_w\"X\n\x11TestSensorRequest\x12\x0e\n\x06sensor\x18\x01 \x01(\t\x12\x0f\n\x07phase_s\x18\x02 \x01(\x01\x12\r\n\x05steps\x18\x03 \x01(\r\x12\x13\n\x0blease_token\x18\x04 \x01(\x04\"\xb2\x02\n\x0cSensorReport\x12\x0e\n\x06sensor\x18\x01 \x01(\t\x12\x0f\n\x07reasons\x18\x02 \x03(\t\x12\x13\n\x06idle_w\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06load_w\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07noise_w\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07\x64\x65lay_s\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\x0f\x61llowed_delay_s\x18\x07 \x01(\x01\x12\x0f\n\x07rate_hz\x18\x08 \x01(\x01\x12\x16\n\x0estated_rate_hz\x18\t \x01(\x01\x12\x13\n\x0bstale_share\x18\n \x01(\x01\x12\x16\n\x0erepeated_share\x18\x0b \x01(\x01\x12\x0e\n\x06\x66\x61ults\x18\x0c \x01(\rB\t\n\x07_idle_wB\t\n\x07_load_wB\n\n\x08_noise_wB\n\n\x08_delay_s\"y\n\x0fTestSensorEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.edgetran.v1.SensorReportH\x00\x42\x07\n\x05\x65vent\"\xa3\x01\n\x0cMeasureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12,\n\x06record\x18\x02 \x01(\x0b\x32\x1a.edgetran.v1.MeasureRecordH\x00\x12*\n\x05piece\x18\x03 \x01(\x0b\x32\x19.edgetran.v1.MeasurePieceH\x00\x42\x07\n\x05\x65vent2\x84\x03\n\x12MeasurementService\x12\x43\n\x07Measure\x12\x1b.edgetran.v1.MeasureRequest\x1a\x19.edgetran.v1.MeasureEvent0\x01\x12L\n\nTestSensor\x12\x1e.edgetran.v1.TestSensorRequest\x1a\x1c.edgetran.v1.TestSensorEvent0\x01\x12\x44\n\x0c\x41\x63quireLease\x12 .edgetran.v1.AcquireLeaseRequest\x1a\x12.edgetran.v1.Lease\x12@\n\nRenewLease\x12\x1e.edgetran.v1.RenewLeaseRequest\x1a\x12.edgetran.v1.Lease\x12S\n\x0cReleaseLease\x12 .edgetran.v1.ReleaseLeaseRequest\x1a!.edgetran.v1.ReleaseLeaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64getran/v1/measurement.proto\x12\x0b\x65\x64getran.v1\"F\n\x13\x41\x63quireLeaseRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\x12\x10\n\x08priority\x18\x03 \x01(\x11\"%\n\x05Lease\x12\r\n\x05token\x18\x01 \x01(\x04\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\"y\n\nLeaseState\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x0e\n\x06left_s\x18\x03 \x01(\x01\x12\x11\n\tmeasuring\x18\x04 \x01(\x08\x12)\n\x07waiting\x18\x05 \x03(\x0b\x32\x18.edgetran.v1.LeaseWaiter\"A\n\x0bLeaseWaiter\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x11\x12\x10\n\x08waited_s\x18\x03 \x01(\x01\"f\n\nLeaseEvent\x12*\n\x06queued\x18\x01 \x01(\x0b\x32\x18.edgetran.v1.LeaseQueuedH\x00\x12#\n\x05lease\x18\x02 \x01(\x0b\x32\x12.edgetran.v1.LeaseH\x00\x42\x07\n\x05\x65vent\"<\n\x0bLeaseQueued\x12\r\n\x05\x61head\x18\x01 \x01(\r\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x0e\n\x06left_s\x18\x03 \x01(\x01\"\x12\n\x10ShowLeaseRequest\"\"\n\x11RenewLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"$\n\x13ReleaseLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"\x16\n\x14ReleaseLeaseResponse\"1\n\x07Subject\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\"\x8b\x02\n\x0eMeasureRequest\x12&\n\x08subjects\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.Subject\x12\x13\n\x0bwarmup_runs\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x01(\r\x12\x0e\n\x06\x62locks\x18\x04 \x01(\r\x12\x0f\n\x07threads\x18\x05 \x01(\r\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x13\n\x0bmin_block_s\x18\x07 \x01(\x01\x12\x13\n\x0blease_token\x18\x08 \x01(\x04\x12\x16\n\x0ewarmup_limit_s\x18\t \x01(\x01\x12\x12\n\nmax_blocks\x18\n \x01(\r\x12\x12\n\nhalf_width\x18\x0b \x01(\x01\x12\x0f\n\x07samples\x18\x0c \x01(\x08\"=\n\x0fMeasureProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"<\n\x0cMeasurePiece\x12\x0f\n\x07subject\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x65gun\x18\x03 \x01(\t\"O\n\x08Quantity\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x10\n\x03low\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xca\x05\n\rMeasureRecord\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\r\n\x05\x62oard\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x10\n\x08modelled\x18\x05 \x01(\x08\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07verdict\x18\x07 \x01(\t\x12\x0f\n\x07reasons\x18\x08 \x03(\t\x12,\n\rlatency_p50_s\x18\t \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p95_s\x18\n \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12,\n\rlatency_p99_s\x18\x0b \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\'\n\x08\x65nergy_j\x18\x0c \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12+\n\x0cpeak_power_w\x18\r \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x12\n\nlatency_cv\x18\x0e \x01(\x01\x12\x0e\n\x06load_s\x18\x0f \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x10 \x01(\x04\x12\x16\n\x0e\x61rtefact_bytes\x18\x11 \x01(\x04\x12\x0f\n\x07threads\x18\x12 \x01(\r\x12\x12\n\nbatch_size\x18\x13 \x01(\r\x12\x17\n\x0fsequence_length\x18\x14 \x01(\r\x12\x11\n\tsamples_s\x18\x15 \x03(\x02\x12\x14\n\x0cruns_a_block\x18\x16 \x01(\r\x12\x0f\n\x07runtime\x18\x17 \x01(\t\x12\x16\n\x0estarted_unix_s\x18\x18 \x01(\x01\x12\x10\n\x08\x64ocument\x18( \x01(\t\x12+\n\x0c\x65nergy_net_j\x18) \x01(\x0b\x32\x15.edgetran.v1.Quantity\x12\x19\n\x0cidle_power_w\x18* \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_idle_power_w\"X\n\x11TestSensorRequest\x12\x0e\n\x06sensor\x18\x01 \x01(\t\x12\x0f\n\x07phase_s\x18\x02 \x01(\x01\x12\r\n\x05steps\x18\x03 \x01(\r\x12\x13\n\x0blease_token\x18\x04 \x01(\x04\"\xb2\x02\n\x0cSensorReport\x12\x0e\n\x06sensor\x18\x01 \x01(\t\x12\x0f\n\x07reasons\x18\x02 \x03(\t\x12\x13\n\x06idle_w\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06load_w\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07noise_w\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07\x64\x65lay_s\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\x0f\x61llowed_delay_s\x18\x07 \x01(\x01\x12\x0f\n\x07rate_hz\x18\x08 \x01(\x01\x12\x16\n\x0estated_rate_hz\x18\t \x01(\x01\x12\x13\n\x0bstale_share\x18\n \x01(\x01\x12\x16\n\x0erepeated_share\x18\x0b \x01(\x01\x12\x0e\n\x06\x66\x61ults\x18\x0c \x01(\rB\t\n\x07_idle_wB\t\n\x07_load_wB\n\n\x08_noise_wB\n\n\x08_delay_s\"y\n\x0fTestSensorEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.edgetran.v1.SensorReportH\x00\x42\x07\n\x05\x65vent\"\xa3\x01\n\x0cMeasureEvent\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.edgetran.v1.MeasureProgressH\x00\x12,\n\x06record\x18\x02 \x01(\x0b\x32\x1a.edgetran.v1.MeasureRecordH\x00\x12*\n\x05piece\x18\x03 \x01(\x0b\x32\x19.edgetran.v1.MeasurePieceH\x00\x42\x07\n\x05\x65vent2\x94\x04\n\x12MeasurementService\x12\x43\n\x07Measure\x12\x1b.edgetran.v1.MeasureRequest\x1a\x19.edgetran.v1.MeasureEvent0\x01\x12L\n\nTestSensor\x12\x1e.edgetran.v1.TestSensorRequest\x1a\x1c.edgetran.v1.TestSensorEvent0\x01\x12\x44\n\x0c\x41\x63quireLease\x12 .edgetran.v1.AcquireLeaseRequest\x1a\x12.edgetran.v1.Lease\x12I\n\nAwaitLease\x12 .edgetran.v1.AcquireLeaseRequest\x1a\x17.edgetran.v1.LeaseEvent0\x01\x12\x43\n\tShowLease\x12\x1d.edgetran.v1.ShowLeaseRequest\x1a\x17.edgetran.v1.LeaseState\x12@\n\nRenewLease\x12\x1e.edgetran.v1.RenewLeaseRequest\x1a\x12.edgetran.v1.Lease\x12S\n\x0cReleaseLease\x12 .edgetran.v1.ReleaseLeaseRequest\x1a!.edgetran.v1.ReleaseLeaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,35 +32,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgetran.v1.measurement_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACQUIRELEASEREQUEST']._serialized_start=46
-  _globals['_ACQUIRELEASEREQUEST']._serialized_end=98
-  _globals['_LEASE']._serialized_start=100
-  _globals['_LEASE']._serialized_end=137
-  _globals['_RENEWLEASEREQUEST']._serialized_start=139
-  _globals['_RENEWLEASEREQUEST']._serialized_end=173
-  _globals['_RELEASELEASEREQUEST']._serialized_start=175
-  _globals['_RELEASELEASEREQUEST']._serialized_end=211
-  _globals['_RELEASELEASERESPONSE']._serialized_start=213
-  _globals['_RELEASELEASERESPONSE']._serialized_end=235
-  _globals['_SUBJECT']._serialized_start=237
-  _globals['_SUBJECT']._serialized_end=286
-  _globals['_MEASUREREQUEST']._serialized_start=289
-  _globals['_MEASUREREQUEST']._serialized_end=556
-  _globals['_MEASUREPROGRESS']._serialized_start=558
-  _globals['_MEASUREPROGRESS']._serialized_end=619
-  _globals['_MEASUREPIECE']._serialized_start=621
-  _globals['_MEASUREPIECE']._serialized_end=681
-  _globals['_QUANTITY']._serialized_start=683
-  _globals['_QUANTITY']._serialized_end=762
-  _globals['_MEASURERECORD']._serialized_start=765
-  _globals['_MEASURERECORD']._serialized_end=1479
-  _globals['_TESTSENSORREQUEST']._serialized_start=1481
-  _globals['_TESTSENSORREQUEST']._serialized_end=1569
-  _globals['_SENSORREPORT']._serialized_start=1572
-  _globals['_SENSORREPORT']._serialized_end=1878
-  _globals['_TESTSENSOREVENT']._serialized_start=1880
-  _globals['_TESTSENSOREVENT']._serialized_end=2001
-  _globals['_MEASUREEVENT']._serialized_start=2004
-  _globals['_MEASUREEVENT']._serialized_end=2167
-  _globals['_MEASUREMENTSERVICE']._serialized_start=2170
-  _globals['_MEASUREMENTSERVICE']._serialized_end=2558
+  _globals['_ACQUIRELEASEREQUEST']._serialized_end=116
+  _globals['_LEASE']._serialized_start=118
+  _globals['_LEASE']._serialized_end=155
+  _globals['_LEASESTATE']._serialized_start=157
+  _globals['_LEASESTATE']._serialized_end=278
+  _globals['_LEASEWAITER']._serialized_start=280
+  _globals['_LEASEWAITER']._serialized_end=345
+  _globals['_LEASEEVENT']._serialized_start=347
+  _globals['_LEASEEVENT']._serialized_end=449
+  _globals['_LEASEQUEUED']._serialized_start=451
+  _globals['_LEASEQUEUED']._serialized_end=511
+  _globals['_SHOWLEASEREQUEST']._serialized_start=513
+  _globals['_SHOWLEASEREQUEST']._serialized_end=531
+  _globals['_RENEWLEASEREQUEST']._serialized_start=533
+  _globals['_RENEWLEASEREQUEST']._serialized_end=567
+  _globals['_RELEASELEASEREQUEST']._serialized_start=569
+  _globals['_RELEASELEASEREQUEST']._serialized_end=605
+  _globals['_RELEASELEASERESPONSE']._serialized_start=607
+  _globals['_RELEASELEASERESPONSE']._serialized_end=629
+  _globals['_SUBJECT']._serialized_start=631
+  _globals['_SUBJECT']._serialized_end=680
+  _globals['_MEASUREREQUEST']._serialized_start=683
+  _globals['_MEASUREREQUEST']._serialized_end=950
+  _globals['_MEASUREPROGRESS']._serialized_start=952
+  _globals['_MEASUREPROGRESS']._serialized_end=1013
+  _globals['_MEASUREPIECE']._serialized_start=1015
+  _globals['_MEASUREPIECE']._serialized_end=1075
+  _globals['_QUANTITY']._serialized_start=1077
+  _globals['_QUANTITY']._serialized_end=1156
+  _globals['_MEASURERECORD']._serialized_start=1159
+  _globals['_MEASURERECORD']._serialized_end=1873
+  _globals['_TESTSENSORREQUEST']._serialized_start=1875
+  _globals['_TESTSENSORREQUEST']._serialized_end=1963
+  _globals['_SENSORREPORT']._serialized_start=1966
+  _globals['_SENSORREPORT']._serialized_end=2272
+  _globals['_TESTSENSOREVENT']._serialized_start=2274
+  _globals['_TESTSENSOREVENT']._serialized_end=2395
+  _globals['_MEASUREEVENT']._serialized_start=2398
+  _globals['_MEASUREEVENT']._serialized_end=2561
+  _globals['_MEASUREMENTSERVICE']._serialized_start=2564
+  _globals['_MEASUREMENTSERVICE']._serialized_end=3096
 # @@protoc_insertion_point(module_scope)

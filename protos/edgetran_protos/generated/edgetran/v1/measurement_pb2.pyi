@@ -24,17 +24,21 @@ class AcquireLeaseRequest(google.protobuf.message.Message):
 
     HOLDER_FIELD_NUMBER: builtins.int
     TTL_S_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
     holder: builtins.str
     """who asks, for those who have to wait"""
     ttl_s: builtins.float
     """0: 30"""
+    priority: builtins.int
+    """in the queue; larger ones come first"""
     def __init__(
         self,
         *,
         holder: builtins.str = ...,
         ttl_s: builtins.float = ...,
+        priority: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["holder", b"holder", "ttl_s", b"ttl_s"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["holder", b"holder", "priority", b"priority", "ttl_s", b"ttl_s"]) -> None: ...
 
 Global___AcquireLeaseRequest: typing_extensions.TypeAlias = AcquireLeaseRequest
 
@@ -56,6 +60,115 @@ class Lease(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["token", b"token", "ttl_s", b"ttl_s"]) -> None: ...
 
 Global___Lease: typing_extensions.TypeAlias = Lease
+
+@typing.final
+class LeaseState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    HOLDER_FIELD_NUMBER: builtins.int
+    LEFT_S_FIELD_NUMBER: builtins.int
+    MEASURING_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    token: builtins.int
+    """0: nobody has a lease"""
+    holder: builtins.str
+    left_s: builtins.float
+    """until it ends, unless it is renewed"""
+    measuring: builtins.bool
+    @property
+    def waiting(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaseWaiter]:
+        """in the order in which they come"""
+
+    def __init__(
+        self,
+        *,
+        token: builtins.int = ...,
+        holder: builtins.str = ...,
+        left_s: builtins.float = ...,
+        measuring: builtins.bool = ...,
+        waiting: collections.abc.Iterable[Global___LeaseWaiter] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["holder", b"holder", "left_s", b"left_s", "measuring", b"measuring", "token", b"token", "waiting", b"waiting"]) -> None: ...
+
+Global___LeaseState: typing_extensions.TypeAlias = LeaseState
+
+@typing.final
+class LeaseWaiter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    WAITED_S_FIELD_NUMBER: builtins.int
+    holder: builtins.str
+    priority: builtins.int
+    waited_s: builtins.float
+    def __init__(
+        self,
+        *,
+        holder: builtins.str = ...,
+        priority: builtins.int = ...,
+        waited_s: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["holder", b"holder", "priority", b"priority", "waited_s", b"waited_s"]) -> None: ...
+
+Global___LeaseWaiter: typing_extensions.TypeAlias = LeaseWaiter
+
+@typing.final
+class LeaseEvent(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: builtins.int
+    LEASE_FIELD_NUMBER: builtins.int
+    @property
+    def queued(self) -> Global___LeaseQueued: ...
+    @property
+    def lease(self) -> Global___Lease: ...
+    def __init__(
+        self,
+        *,
+        queued: Global___LeaseQueued | None = ...,
+        lease: Global___Lease | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "lease", b"lease", "queued", b"queued"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "lease", b"lease", "queued", b"queued"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["queued", "lease"] | None: ...
+
+Global___LeaseEvent: typing_extensions.TypeAlias = LeaseEvent
+
+@typing.final
+class LeaseQueued(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AHEAD_FIELD_NUMBER: builtins.int
+    HOLDER_FIELD_NUMBER: builtins.int
+    LEFT_S_FIELD_NUMBER: builtins.int
+    ahead: builtins.int
+    """of the others that wait"""
+    holder: builtins.str
+    """empty: somebody measures without a lease"""
+    left_s: builtins.float
+    """until its lease ends, unless it is renewed"""
+    def __init__(
+        self,
+        *,
+        ahead: builtins.int = ...,
+        holder: builtins.str = ...,
+        left_s: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ahead", b"ahead", "holder", b"holder", "left_s", b"left_s"]) -> None: ...
+
+Global___LeaseQueued: typing_extensions.TypeAlias = LeaseQueued
+
+@typing.final
+class ShowLeaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ShowLeaseRequest: typing_extensions.TypeAlias = ShowLeaseRequest
 
 @typing.final
 class RenewLeaseRequest(google.protobuf.message.Message):

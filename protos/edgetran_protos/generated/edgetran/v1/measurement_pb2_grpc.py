@@ -49,6 +49,16 @@ class MeasurementServiceStub(object):
                 request_serializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
                 response_deserializer=edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
                 _registered_method=True)
+        self.AwaitLease = channel.unary_stream(
+                '/edgetran.v1.MeasurementService/AwaitLease',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.LeaseEvent.FromString,
+                _registered_method=True)
+        self.ShowLease = channel.unary_unary(
+                '/edgetran.v1.MeasurementService/ShowLease',
+                request_serializer=edgetran_dot_v1_dot_measurement__pb2.ShowLeaseRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_measurement__pb2.LeaseState.FromString,
+                _registered_method=True)
         self.RenewLease = channel.unary_unary(
                 '/edgetran.v1.MeasurementService/RenewLease',
                 request_serializer=edgetran_dot_v1_dot_measurement__pb2.RenewLeaseRequest.SerializeToString,
@@ -89,6 +99,22 @@ class MeasurementServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AwaitLease(self, request, context):
+        """The same, in a queue while another has the board or measures: the highest
+        priority first, then who came first. Tells how it stands whenever that
+        changes; the lease ends the stream. Who hangs up has left the queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowLease(self, request, context):
+        """Who has the board and who waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewLease(self, request, context):
         """Another time to live from now on.
         """
@@ -120,6 +146,16 @@ def add_MeasurementServiceServicer_to_server(servicer, server):
                     servicer.AcquireLease,
                     request_deserializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.FromString,
                     response_serializer=edgetran_dot_v1_dot_measurement__pb2.Lease.SerializeToString,
+            ),
+            'AwaitLease': grpc.unary_stream_rpc_method_handler(
+                    servicer.AwaitLease,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.LeaseEvent.SerializeToString,
+            ),
+            'ShowLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowLease,
+                    request_deserializer=edgetran_dot_v1_dot_measurement__pb2.ShowLeaseRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_measurement__pb2.LeaseState.SerializeToString,
             ),
             'RenewLease': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLease,
@@ -213,6 +249,60 @@ class MeasurementService(object):
             '/edgetran.v1.MeasurementService/AcquireLease',
             edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
             edgetran_dot_v1_dot_measurement__pb2.Lease.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AwaitLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/AwaitLease',
+            edgetran_dot_v1_dot_measurement__pb2.AcquireLeaseRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.LeaseEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgetran.v1.MeasurementService/ShowLease',
+            edgetran_dot_v1_dot_measurement__pb2.ShowLeaseRequest.SerializeToString,
+            edgetran_dot_v1_dot_measurement__pb2.LeaseState.FromString,
             options,
             channel_credentials,
             insecure,

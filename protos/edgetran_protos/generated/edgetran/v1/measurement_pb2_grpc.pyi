@@ -73,6 +73,38 @@ _MeasurementServiceAcquireLeaseType = typing_extensions.TypeVar(
     ],
 )
 
+_MeasurementServiceAwaitLeaseType = typing_extensions.TypeVar(
+    '_MeasurementServiceAwaitLeaseType',
+    grpc.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+    ],
+)
+
+_MeasurementServiceShowLeaseType = typing_extensions.TypeVar(
+    '_MeasurementServiceShowLeaseType',
+    grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
+    ],
+)
+
 _MeasurementServiceRenewLeaseType = typing_extensions.TypeVar(
     '_MeasurementServiceRenewLeaseType',
     grpc.UnaryUnaryMultiCallable[
@@ -105,7 +137,7 @@ _MeasurementServiceReleaseLeaseType = typing_extensions.TypeVar(
     ],
 )
 
-class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _MeasurementServiceTestSensorType, _MeasurementServiceAcquireLeaseType, _MeasurementServiceRenewLeaseType, _MeasurementServiceReleaseLeaseType]):
+class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _MeasurementServiceTestSensorType, _MeasurementServiceAcquireLeaseType, _MeasurementServiceAwaitLeaseType, _MeasurementServiceShowLeaseType, _MeasurementServiceRenewLeaseType, _MeasurementServiceReleaseLeaseType]):
     @typing.overload
     def __init__(self: MeasurementServiceStub[
         grpc.UnaryStreamMultiCallable[
@@ -119,6 +151,14 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _Mea
         grpc.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
         ],
         grpc.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
@@ -143,6 +183,14 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _Mea
         grpc.aio.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
             edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+            edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
@@ -170,6 +218,15 @@ class MeasurementServiceStub(typing.Generic[_MeasurementServiceMeasureType, _Mea
     released or its time to live is over.
     """
 
+    AwaitLease: _MeasurementServiceAwaitLeaseType
+    """The same, in a queue while another has the board or measures: the highest
+    priority first, then who came first. Tells how it stands whenever that
+    changes; the lease ends the stream. Who hangs up has left the queue.
+    """
+
+    ShowLease: _MeasurementServiceShowLeaseType
+    """Who has the board and who waits for it."""
+
     RenewLease: _MeasurementServiceRenewLeaseType
     """Another time to live from now on."""
 
@@ -188,6 +245,14 @@ MeasurementServiceAsyncStub: typing_extensions.TypeAlias = MeasurementServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
         edgetran_protos.generated.edgetran.v1.measurement_pb2.Lease,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+        edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         edgetran_protos.generated.edgetran.v1.measurement_pb2.RenewLeaseRequest,
@@ -230,6 +295,25 @@ class MeasurementServiceServicer(metaclass=abc.ABCMeta):
         """The board for one client alone: nobody else measures until the lease is
         released or its time to live is over.
         """
+
+    @abc.abstractmethod
+    def AwaitLease(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.AcquireLeaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent], collections.abc.AsyncIterator[edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseEvent]]:
+        """The same, in a queue while another has the board or measures: the highest
+        priority first, then who came first. Tells how it stands whenever that
+        changes; the lease ends the stream. Who hangs up has left the queue.
+        """
+
+    @abc.abstractmethod
+    def ShowLease(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.measurement_pb2.ShowLeaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.measurement_pb2.LeaseState]]:
+        """Who has the board and who waits for it."""
 
     @abc.abstractmethod
     def RenewLease(
