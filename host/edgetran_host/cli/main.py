@@ -17,6 +17,10 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "verify": ("edgetran_host.cli.verify:verify", "Derive a record's figures again."),
     "report": ("edgetran_host.cli.report:report", "Draw a record: histogram, drift, power."),
     "device": ("edgetran_host.cli.device:device", "List boards, show one, add its address."),
+    "campaign": (
+        "edgetran_host.cli.campaign:campaign",
+        "Measure many designs on several boards.",
+    ),
     "surrogate": (
         "edgetran_host.cli.surrogate:surrogate",
         "Foretell what designs cost on a board.",

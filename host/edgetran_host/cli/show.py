@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetran.results import BoardInfo, Deployment, Prediction
 from edgetran_devices import BoardSpec
@@ -14,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgetran_host.job.figures import MODELLED_NOTE
+
+if TYPE_CHECKING:  # it brings NumPy and the spaces
+    from edgetran_host.campaign.running import Outcome
 
 
 def print_json(value: object) -> None:
@@ -161,6 +164,17 @@ def _table(*columns: str) -> Table:
 
 def _tag(board: BoardInfo) -> str:
     return " [EMULATED]" if board.emulated else ""
+
+
+def show_campaign(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{**asdict(one), "data": str(one.data)} for one in outcomes])
+        return
+    table = _table("board", "measured", "invalid", "failed", "missing", "rows")
+    for one in outcomes:
+        counts = map(str, (one.measured, one.invalid, one.failed, one.missing))
+        table.add_row(escape(one.target), *counts, escape(str(one.data)))
+    Console(soft_wrap=True).print(table)
 
 
 def show_runs(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:

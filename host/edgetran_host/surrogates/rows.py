@@ -2,7 +2,7 @@
 
 A file is one list. A row holds `architecture` ({"l", "o", "h", "f"}) or `work` (counts of a
 graph), `latency_s`, `energy_j` and `peak_power_w` (null where the board has no sensor), and
-may hold `batch_size`, `runs`, `order` (place in the campaign) and `board`.
+may hold `batch_size`, `runs`, `order` (place in the campaign), `board`, `verdict` and `modelled`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from edgetran_host.surrogates.terms import (
 
 MEASURES = ("latency_s", "energy_j", "peak_power_w")
 REQUIRED = MEASURES
-OPTIONAL = ("architecture", "work", "batch_size", "runs", "order", "board")
+OPTIONAL = (
+    *("architecture", "work", "batch_size", "runs", "order", "board"),
+    *("verdict", "modelled"),  # of a campaign: said, not learnt from
+)
 SAME_BOARD = 1.5  # files of one board may differ by this factor on designs that both hold
 SHARED_DESIGNS = 3  # fewer tell nothing
 

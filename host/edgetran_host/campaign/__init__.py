@@ -1,0 +1,1 @@
+"""Many designs measured on several boards, to learn from."""
