@@ -262,13 +262,13 @@ def test_what_was_measured_outlives_the_board_and_the_user(
     with daemon(tmp_path) as (board, address):
         process = measuring(address, bundle, tmp_path / "stopped")
         other = tiny.make(tmp_path / "other.tar", seed=1)
-        busy = edgetran(
-            *("profile", "--target", address, "--bundle", other.path, *ONE_BLOCK),
-            *("--out", tmp_path / "second"),
-            status=1,
-        )
-        assert "measuring already" in busy.stderr
-        assert " hint: " in busy.stderr
+        words = ["--target", address, "--bundle", str(other.path), *ONE_BLOCK]
+        words += ["--out", str(tmp_path / "second")]
+        waiting = subprocess.Popen([BIN / "edgetran", "profile", *words], stderr=-1, text=True)
+        assert waiting.stderr is not None
+        assert "leased by" in waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(PATIENCE_S) == 130
         assert not (tmp_path / "second").exists()
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
