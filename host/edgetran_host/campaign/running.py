@@ -28,6 +28,10 @@ LONGEST_PAUSE_S = 60.0
 CLOSE_S = 10.0  # for the threads to end after Ctrl-C
 
 
+class Stopped(Exception):
+    """Ctrl-C, in a board's own thread."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one board."""
@@ -62,9 +66,9 @@ def run(plan: Plan, folder: Path, on_progress: OnProgress, patience_s: float) ->
             thread.join()
     except BaseException:
         stop.set()
+        _join(threads)  # they give their boards back at the next sign of progress
         for work in works:
             work.hang_up()
-        _join(threads)
         raise
     for work in works:
         if work.defect is not None:
@@ -145,6 +149,8 @@ class _BoardWork:
                     self._gave_up = str(error)
                     return False
                 self._tell(f"again in {pause_s:.0f} s: {error}")
+            except Stopped:
+                return False
             except (ModelError, ExportError, BundleError) as error:
                 self._cells.fail(design, error)
                 return True
@@ -171,6 +177,8 @@ class _BoardWork:
         self._cells.write_data()
 
     def _as_one_stage(self, event: Progress) -> None:
+        if self._stop.is_set():
+            raise Stopped
         self._tell(f"{event.stage} {event.detail}".rstrip())
 
     def _tell(self, detail: str) -> None:
