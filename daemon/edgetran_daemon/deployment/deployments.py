@@ -166,11 +166,12 @@ class Deployments:
             detail = f"{chosen.name}, {size_bytes} bytes verified"
             yield DeployEvent("stage", f"{detail}; {why}" if why else detail)
             staged = self._staging.new(model, bundle, chosen)
-            loaded = await staged.start()
+            loaded = await staged.start(aside=True)
             point("stage-loaded")
             yield DeployEvent("probe", f"{loaded.runtime}, loaded in {loaded.load_s:.3f} s")
             detail = await probe(staged)
             point("probe-passed")
+            staged.bring_forward()  # the canary judges its times
             yield DeployEvent("canary", detail)
             passed = await canary(*self._contenders(model, staged))
             staged.statistics = Statistics()  # of clients' requests alone

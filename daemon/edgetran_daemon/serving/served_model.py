@@ -107,13 +107,20 @@ class ServedModel:
     def worker_pid(self) -> Optional[int]:
         return self._worker.pid if self._worker else None
 
-    async def start(self) -> Loaded:
-        """Raises RuntimeFault when the graph cannot be loaded."""
-        loaded = await self._load()
+    async def start(self, *, aside: bool = False) -> Loaded:
+        """aside: it computes what others leave over until `bring_forward`.
+
+        Raises RuntimeFault when the graph cannot be loaded.
+        """
+        loaded = await self._load(aside)
         if self._batch_rule.rows > 1 and can_batch((*loaded.inputs, *loaded.outputs)):
             self._batcher = Batcher(self._execute, self._batch_rule)
         self._watch = asyncio.create_task(self._keep_alive())
         return loaded
+
+    def bring_forward(self) -> None:
+        if self._worker is not None:
+            self._worker.bring_forward()
 
     async def close(self) -> None:
         """After the requests that came before; nobody may send another."""
@@ -221,9 +228,10 @@ class ServedModel:
             raise RuntimeFault("the model is not loaded")
         return self._worker
 
-    async def _load(self) -> Loaded:
+    async def _load(self, aside: bool = False) -> Loaded:
+        rule = self._rule
         worker, loaded = await WorkerProcess.start(
-            self.variant.runtime, self._graph, self._threads, self._rule.memory_bytes
+            self.variant.runtime, self._graph, self._threads, rule.memory_bytes, aside=aside
         )
         self._worker, self._loaded = worker, loaded
         self.state = replace(self.state, ready=True, pause_s=None)

@@ -14,6 +14,7 @@ from typing import Any, Optional
 from edgetran_protos.errors import EdgeTranError, InputError, ModelDown, RuntimeFault
 
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
+from edgetran_daemon.serving.priority import bring_forward, put_aside
 from edgetran_daemon.serving.statistics import Phases
 from edgetran_daemon.serving.worker_connection import Answer, WorkerConnection
 
@@ -70,14 +71,18 @@ class WorkerProcess:
         threads: int,
         memory_bytes: Optional[int] = None,
         cores: Sequence[int] = (),
+        aside: bool = False,
     ) -> tuple[WorkerProcess, Loaded]:
         """`memory_bytes`: what its process may take; None: no limit. `cores`: its threads' only.
+        `aside`: it computes what others leave over until `bring_forward`.
 
         Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
         """
         worker = await WorkerProcess._spawn(memory_bytes)
         if cores:  # before it makes threads, which inherit them
             os.sched_setaffinity(worker.pid, cores)
+        if aside:
+            put_aside(worker.pid)
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
             answer = await worker._ask(request, {}, LOAD_LIMIT_S)
@@ -106,6 +111,10 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def bring_forward(self) -> None:
+        if self.alive:
+            bring_forward(self.pid)
 
     @property
     def alive(self) -> bool:
