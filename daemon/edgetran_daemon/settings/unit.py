@@ -57,6 +57,8 @@ TimeoutStopSec={stop}
 KillMode=mixed
 # A model too large for the board costs its worker, which is started again, not the daemon.
 OOMPolicy=continue
+# A new model's process steps aside while it loads, and back.
+LimitNICE=+0
 UMask=0027
 NoNewPrivileges=yes
 LockPersonality=yes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from edgetran_daemon.runtimes.base import Tensor
-from edgetran_daemon.serving import worker_process
+from edgetran_daemon.serving import priority, worker_process
 from edgetran_daemon.serving.worker_process import Loaded, WorkerProcess
 from edgetran_protos.errors import InputError, ModelDown, RuntimeFault
 
@@ -60,6 +61,31 @@ def test_it_answers_describes_itself_and_ends(
         return worker.pid
 
     assert not psutil.pid_exists(with_worker(graph, work))
+
+
+def test_put_aside_it_gives_way_until_it_is_brought_forward(
+    graph: Path, tokens: dict[str, Tensor]
+) -> None:
+    def priorities(pid: int) -> set[int]:
+        threads = Path(f"/proc/{pid}/task")
+        return {os.getpriority(os.PRIO_PROCESS, int(one.name)) for one in threads.iterdir()}
+
+    async def run() -> None:
+        worker, _ = await WorkerProcess.start("onnxruntime", graph, 2, aside=True)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        try:
+            await worker.run(tokens)
+            if priorities(worker.pid) == {own}:
+                pytest.skip("no process can be brought forward here, so none is put aside")
+            assert priorities(worker.pid) == {priority.ASIDE}
+            worker.bring_forward()
+            assert priorities(worker.pid) == {own}
+            await worker.run(tokens)
+        finally:
+            await worker.stop()
+        worker.bring_forward()  # it is gone: nothing to do
+
+    asyncio.run(run())
 
 
 def test_callers_at_once_get_each_their_own_answer(
