@@ -22,6 +22,7 @@ from edgetran_protos.errors import ExportError
 from numpy.typing import NDArray
 
 from edgetran_host.export import litert_converter
+from edgetran_host.export.missing import MissingPackage
 from edgetran_host.export.program import export_program
 from edgetran_host.models.text_model import TextModel
 
@@ -46,9 +47,9 @@ def converter_python() -> str:
     if not named and find_spec("litert_torch"):
         return sys.executable
     if not named:
-        raise ExportError("the converter to LiteRT is not set up", hint=_how_to())
+        raise MissingPackage("the converter to LiteRT is not set up", hint=_how_to())
     if not os.access(named, os.X_OK):
-        raise ExportError(f"{SETTING} names {named}, which cannot be run", hint=_how_to())
+        raise MissingPackage(f"{SETTING} names {named}, which cannot be run", hint=_how_to())
     return named
 
 
@@ -57,7 +58,7 @@ def litert_session(
 ) -> Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]]:
     """A function from tensors to logits, run row by row. Raises ExportError."""
     if find_spec("ai_edge_litert") is None:
-        raise ExportError("LiteRT is not installed", hint="pip install 'edgetran-host[litert]'")
+        raise MissingPackage("LiteRT is not installed", hint="pip install 'edgetran-host[litert]'")
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -82,7 +83,7 @@ def _convert(interpreter: str, program: Path, precision: str, made: Path) -> Non
         raise ExportError(f"the converter to LiteRT did not end within {LIMIT_S:.0f} s") from exc
     last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     if done.returncode == litert_converter.LACKS_A_PACKAGE:
-        raise ExportError(f"{interpreter} has no converter to LiteRT: {last}", hint=_how_to())
+        raise MissingPackage(f"{interpreter} has no converter to LiteRT: {last}", hint=_how_to())
     if done.returncode or not made.exists():
         raise ExportError(f"the model cannot be expressed in LiteRT {precision}: {last}")
 

@@ -27,6 +27,7 @@ from edgetran_protos.errors import ExportError
 from numpy.typing import NDArray
 
 from edgetran_host.export.graph import INPUTS, OUTPUT
+from edgetran_host.export.missing import MissingPackage
 from edgetran_host.export.quantisation import TRANSFORM_MARKS
 from edgetran_host.tasks import Encoded
 
@@ -159,7 +160,7 @@ def _openvino() -> Any:
 
 def _needs(package: str) -> None:
     if find_spec(package) is None:
-        raise ExportError(
+        raise MissingPackage(
             f"{package} is not installed", hint="pip install 'edgetran-host[openvino]'"
         )
 

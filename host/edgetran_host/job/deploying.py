@@ -169,7 +169,12 @@ def _measure(
                 kept[key]["reference"] = record
         return kept
 
-    return work.run.once("measurements", measure)
+    found = work.run.stage("measurements")
+    if found is not None and set(found.get("offers", ())) == {
+        offer.name for offer in offers.packed
+    }:
+        return found
+    return work.run.finish("measurements", measure())
 
 
 def _records(

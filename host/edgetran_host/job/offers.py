@@ -18,6 +18,7 @@ from edgetran_protos.bundle import Work as GraphWork
 from edgetran_protos.errors import BudgetError, ExportError
 
 from edgetran_host.export import CELLS, Graph, export_variants
+from edgetran_host.export.missing import MissingPackage
 from edgetran_host.job.build import (
     CALIBRATION_ROWS,
     GOLDEN_ROWS,
@@ -178,9 +179,11 @@ def _cost(record: Mapping[str, Any], size_bytes: int) -> Cost:
 
 
 def _offer(work: Workbench, trained: Trained, runtime: str, precision: str) -> Offer:
-    made = work.run.once(
-        f"offer-{runtime}-{precision}", lambda: _made(work, trained, runtime, precision)
-    )
+    stage = f"offer-{runtime}-{precision}"
+    try:
+        made = work.run.once(stage, lambda: _made(work, trained, runtime, precision))
+    except MissingPackage as exc:  # not kept: it may be there when the command is given again
+        return Offer(runtime, precision, f"{exc}; {exc.hint}", {})
     if "left_out" in made:
         return Offer(runtime, precision, made["left_out"], {})
     return Offer(runtime, precision, "", made)
@@ -198,6 +201,8 @@ def _made(work: Workbench, trained: Trained, runtime: str, precision: str) -> di
             runtime,
             calibration=work.encode(work.split.train[:CALIBRATION_ROWS], tokenizer),
         )[0]
+    except MissingPackage:
+        raise
     except ExportError as exc:
         return {"left_out": f"{exc}; {exc.hint}" if exc.hint else str(exc)}
     work.on_progress(Progress(f"export {name}", 1, 1))

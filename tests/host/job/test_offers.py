@@ -11,6 +11,7 @@ import torch
 from edgetran import Board
 from edgetran.progress import ignore
 from edgetran_host.export import run_graph
+from edgetran_host.export.missing import MissingPackage
 from edgetran_host.job import offers as module
 from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.offers import (
@@ -135,12 +136,24 @@ def test_what_each_loses_is_what_its_graph_answers(three: tuple[Workbench, Offer
     assert offers.bundle.card.max_accuracy_cost == USUAL_LIMIT
 
 
-def test_nothing_is_made_twice(
+def test_what_could_be_made_is_not_made_twice(
     three: tuple[Workbench, Offers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What lacked a package is tried again: it may have been installed meanwhile."""
     work, offers = three
-    monkeypatch.setattr(module, "export_variants", None)
-    assert make_offers(work, trained(work)).bundle.digest == offers.bundle.digest
+    tried = []
+
+    def export(*arguments: Any, **named: Any) -> None:
+        tried.append(arguments[4])
+        raise MissingPackage("still not installed", hint="pip install it")
+
+    monkeypatch.setattr(module, "export_variants", export)
+    again = make_offers(work, trained(work))
+    assert again.bundle.digest == offers.bundle.digest
+    assert tried == ["litert"]
+    assert [o.left_out for o in again.every if o.left_out] == [
+        "still not installed; pip install it"
+    ]
 
 
 def test_the_searched_graph_widens_the_usual_limit(three: tuple[Workbench, Offers]) -> None:
