@@ -81,7 +81,7 @@ def model(folder: Path, layers: int, hidden: int, heads: int, width: int):  # ty
         task=task,
         exported=exported,
         tokenizer_json=seed.tokenizer_json,
-        architecture=config.architecture,
+        config=config,
         rows=rows,
         encoded=encoded,
         claims=[],

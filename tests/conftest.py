@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["EDGETRAN_CONFIG"] = os.devnull  # a daemon that this machine serves with is not ours
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in its background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests press Ctrl-C in what they start
 hypothesis.settings.register_profile("edgetran", deadline=None)  # busy machines are no failures
 hypothesis.settings.load_profile("edgetran")
 

@@ -18,7 +18,7 @@ from edgetran_protos.bundle import (
 )
 
 from edgetran_host.export import Graph, run_graph
-from edgetran_host.space.architecture import Architecture
+from edgetran_host.models.config import ModelConfig
 from edgetran_host.space.identity import architecture_id
 from edgetran_host.tasks import Encoded, Row, Task
 
@@ -38,7 +38,7 @@ def pack(
     task: Task,
     exported: Sequence[Graph],
     tokenizer_json: bytes,
-    architecture: Architecture,
+    config: ModelConfig,
     rows: Sequence[Row],
     encoded: Encoded,
     claims: Sequence[Claim],
@@ -76,8 +76,13 @@ def pack(
         labels=list(task.labels),
         sequence_length=length,
         tokenizer_digest=digest_of(tokenizer_json),
-        architecture=architecture.to_dict(),
-        architecture_id=architecture_id(architecture, sequence_length=length),
+        architecture=config.architecture.to_dict(),
+        architecture_id=architecture_id(
+            config.architecture,
+            sequence_length=length,
+            lt_scale=config.lt_scale,
+            embedding_width=config.embedding_width,
+        ),
         variants=[
             dataclasses.replace(item.variant, accuracy_cost=costs.get(item.variant.name))
             for item in exported

@@ -114,11 +114,6 @@ class Ended:
         return [line for line in self.err if line and not line.startswith("{")]
 
 
-def heed_ctrl_c() -> None:
-    """In the child: a suite that runs in the background of a shell was told to ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Command:
     """`edgetran` with some words, as a process that can be watched and killed."""
 
@@ -130,7 +125,6 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_ctrl_c,
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._err: list[str] = []

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import edgetran
 import numpy as np
@@ -30,6 +31,8 @@ spec.loader.exec_module(tiny_models)
 
 ERROR = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.3, "int8-weights": 0.05}  # logits of order one
 
+BRIEFLY: dict[str, Any] = {"blocks": 2, "runs": 3, "min_block_s": 0.01, "warmup_runs": 2}
+
 
 def numbered(words: list[str]) -> dict[str, int]:
     return {word: index for index, word in enumerate(words, start=1)}
@@ -39,7 +42,7 @@ def numbered(words: list[str]) -> dict[str, int]:
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[edgetran.Board]:
     home = tmp_path / "home"
     monkeypatch.setenv("EDGETRAN_HOME", str(home))
-    with edgetran.connect("nano", threads=1) as board:
+    with edgetran.connect("local", threads=1) as board:
         yield board
     for ready in home.glob("boards/*/ready.json"):
         os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
@@ -69,7 +72,7 @@ def test_a_bundle_serves_under_every_precision(
         task=task,
         exported=exported,
         tokenizer_json=tokenizer_json,
-        architecture=model.config.architecture,
+        config=model.config,
         rows=texts,
         encoded=rows,
         claims=[],
@@ -85,7 +88,7 @@ def test_a_bundle_serves_under_every_precision(
         assert (deployed.state, deployed.variant) == ("serving", item.variant.name)
         logits = board.infer("all", {name: getattr(rows, name) for name in names})["logits"]
         np.testing.assert_allclose(logits, wanted, atol=ERROR[item.variant.precision])
-    records = board.measure([(bundle.digest, item.variant.name) for item in exported])
+    records = board.measure([(bundle.digest, item.variant.name) for item in exported], **BRIEFLY)
     assert [record.variant for record in records] == [item.variant.name for item in exported]
     assert all(record.runtime.startswith(runtime) for record in records)
 
@@ -112,6 +115,6 @@ def test_a_litert_graph_serves_any_batch_and_is_measured(
     np.testing.assert_allclose(logits, tiny.reference(tokens), atol=1e-5)
     one = {tensor: rows[:1] for tensor, rows in tokens.items()}
     np.testing.assert_allclose(board.infer("home", one)["logits"], logits[:1], atol=1e-6)
-    (record,) = board.measure([(bundle.digest, name)], batch_size=3)
+    (record,) = board.measure([(bundle.digest, name)], batch_size=3, **BRIEFLY)
     assert (record.variant, record.batch_size) == (name, 3)
     assert record.runtime.startswith("litert ")

@@ -45,6 +45,19 @@ TASK = Task("films", "classification", ("bad", "good", "so-so"), True, "accuracy
 ARCHITECTURE = Architecture(
     (Layer(hidden=14, heads=("sa_sdp", "l_dct"), head_size=6, feed_forward=(9,)),)
 )
+CONFIG = ModelConfig(
+    architecture=ARCHITECTURE,
+    vocab_size=VOCABULARY,
+    positions="absolute",
+    max_positions=LENGTH,
+    type_vocab_size=2,
+    pad_id=0,
+    layer_norm_eps=1e-6,
+    dropout=0.0,
+    pooling="mean",
+    outputs=len(TASK.labels),
+    sequence_length=LENGTH,
+)
 CLAIM = Claim("accuracy", 0.9, 0.85, 0.94, True, "", "onnxruntime-int8")
 
 
@@ -62,7 +75,7 @@ class Made:
             "task": TASK,
             "exported": self.exported,
             "tokenizer_json": self.tokenizer_json,
-            "architecture": ARCHITECTURE,
+            "config": CONFIG,
             "rows": ROWS,
             "encoded": self.encoded,
             "claims": [CLAIM],
@@ -76,21 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     texts = [text for row in ROWS for text in (row.text, row.text_pair) if text]
     tokenizer_json, _ = trim_tokenizer(load_seed("minilm").tokenizer_json, texts, VOCABULARY)
     torch.manual_seed(0)
-    model = TextModel(
-        ModelConfig(
-            architecture=ARCHITECTURE,
-            vocab_size=VOCABULARY,
-            positions="absolute",
-            max_positions=LENGTH,
-            type_vocab_size=2,
-            pad_id=0,
-            layer_norm_eps=1e-6,
-            dropout=0.0,
-            pooling="mean",
-            outputs=len(TASK.labels),
-            sequence_length=LENGTH,
-        )
-    )
+    model = TextModel(CONFIG)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
@@ -160,7 +159,8 @@ class TestCard:
         assert card.variants == [item.variant for item in made.exported]
         assert card.claims == [CLAIM]
         assert Architecture.from_dict(card.architecture) == ARCHITECTURE
-        assert card.architecture_id == architecture_id(ARCHITECTURE, sequence_length=LENGTH)
+        known = {"sequence_length": LENGTH, "lt_scale": True}
+        assert card.architecture_id == architecture_id(ARCHITECTURE, **known)
         assert card.golden.texts == [[row.text, row.text_pair] for row in ROWS]
         assert {blob.file: blob.media_type for blob in bundle.blobs} == {
             "": MEDIA_CONFIG,
@@ -172,6 +172,17 @@ class TestCard:
         assert bundle.read(card.tokenizer_digest) == made.tokenizer_json
         on_disk = [path.stat().st_size for path in (packed / "blobs").rglob("*") if path.is_file()]
         assert bundle.size_bytes == sum(on_disk)
+
+    def test_what_changes_a_model_s_outputs_changes_its_name(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        configs = (
+            CONFIG,
+            dataclasses.replace(CONFIG, lt_scale=False),
+            dataclasses.replace(CONFIG, embedding_width=8),
+        )
+        cards = [made.pack(tmp_path / f"{at}", config=c).card for at, c in enumerate(configs)]
+        assert len({card.architecture_id for card in cards}) == len(configs)
 
     def test_what_each_variant_cost_and_how_much_a_board_may_lose(
         self, made: Made, packed: Path, tmp_path: Path

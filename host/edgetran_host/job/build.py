@@ -47,7 +47,7 @@ def build(
         task=work.task,
         exported=exported,
         tokenizer_json=tokenizer_json,
-        architecture=model.config.architecture,
+        config=model.config,
         rows=rows[:GOLDEN_ROWS],
         encoded=check[:GOLDEN_ROWS],
         claims=[],

@@ -227,7 +227,7 @@ def _pack(work: Workbench, trained: Trained, offers: tuple[Offer, ...], limit: f
         task=work.task,
         exported=[offer.graph(trained.folder) for offer in good],
         tokenizer_json=trained.tokenizer_json,
-        architecture=trained.model.config.architecture,
+        config=trained.model.config,
         rows=rows,
         encoded=work.encode(rows, trained.tokenizer_json),
         claims=[],

@@ -29,6 +29,7 @@ def architecture_id(
     *,
     sequence_length: int | None = None,
     lt_scale: bool | None = None,
+    embedding_width: int | None = None,
     head_semantics: int = HEAD_SEMANTICS,
 ) -> str:
     """64 hexadecimal digits. What is None is left open: it does not enter the name."""
@@ -41,6 +42,8 @@ def architecture_id(
         value["sequence_length"] = sequence_length
     if lt_scale is not None:
         value["lt_scale"] = lt_scale
+    if embedding_width is not None:
+        value["embedding_width"] = embedding_width
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
