@@ -2,7 +2,8 @@
 
 s_i = |log(y_i / y'_i)| with y'_i by a model that has not seen design i; the half-width is the
 ceil((n + 1) share)-th smallest s. A new row of the same kind lies inside with at least that
-share. Source: Vovk, Gammerman, Shafer (2005); cross-conformal as Barber et al. (2021).
+share. Fewer rows than that place needs get Student's interval for one more normal error.
+Source: Vovk, Gammerman, Shafer (2005); cross-conformal as Barber et al. (2021).
 """
 
 from __future__ import annotations
@@ -16,9 +17,20 @@ SHARE = 0.90
 
 def half_width(foretold: np.ndarray, values: np.ndarray, share: float = SHARE) -> float:
     """In logarithms: [y' / exp(w), y' exp(w)]."""
-    scores = np.sort(np.abs(np.log(values / foretold)))
-    place = min(len(scores), math.ceil((len(scores) + 1) * share))
-    return float(scores[place - 1])
+    errors = np.log(values / foretold)
+    place = math.ceil((len(errors) + 1) * share)
+    if place > len(errors):
+        return student_width(errors, share)
+    return float(np.sort(np.abs(errors))[place - 1])
+
+
+def student_width(errors: np.ndarray, share: float = SHARE) -> float:
+    """Of one more error like these (n,), taken as normal about zero."""
+    from scipy.stats import t
+
+    count = len(errors)
+    factor = float(t.ppf((1 + share) / 2, max(1, count - 1))) * math.sqrt(1 + 1 / count)
+    return factor * float(np.sqrt((errors**2).mean()))
 
 
 def inside(foretold: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from scipy.optimize import least_squares
 
 from edgetran_host.surrogates.campaigns import campaigns_of
 from edgetran_host.surrogates.cost_model import Inputs
+from edgetran_host.surrogates.intervals import student_width
 from edgetran_host.surrogates.rows import Rows
 from edgetran_host.surrogates.surrogate import (
     SURE_ERROR,
@@ -27,7 +28,6 @@ from edgetran_host.surrogates.surrogate import (
 LEAST_ROWS = 2
 CONSTANT_SPREAD = 0.3  # in logarithms: start-up differs from set-up to set-up
 NOISE = 0.03  # of a row, in logarithms
-INTERVAL_T = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13, 8: 1.90, 16: 1.75}  # Student, 90 %
 
 
 def recalibrate(surrogate: Surrogate, rows: Rows) -> Surrogate:
@@ -75,7 +75,7 @@ def _moved(measure: MeasureModel, inputs: Inputs, values: np.ndarray) -> Measure
     scale, constant = np.exp(least_squares(errors, first, loss="soft_l1").x)
     moved = replace(measure, model=model, scale=float(scale), constant_scale=float(constant))
     left = np.log(values / moved.predict(inputs))
-    width = max(measure.half_width, _student(len(values)) * float(np.sqrt((left**2).mean())))
+    width = max(measure.half_width, student_width(left))
     error = float(np.abs(np.expm1(left)).mean())
     low = width > math.log1p(2.5 * SURE_ERROR)
     return replace(
@@ -87,7 +87,3 @@ def _moved(measure: MeasureModel, inputs: Inputs, values: np.ndarray) -> Measure
         else measure.confidence,
         curve={},
     )
-
-
-def _student(count: int) -> float:
-    return INTERVAL_T[max(known for known in INTERVAL_T if known <= count)]
