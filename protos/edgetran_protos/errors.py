@@ -28,6 +28,7 @@ EdgeTranError
 │   ├── RolledBack        it did worse than promised after the switch; the old one is back
 │   ├── ModelDown         the model's process died, or is being started again
 │   └── RuntimeFault      the runtime failed while loading or running
+│       └── RunOverdue    a run took too long, and its process was ended
 └── ExportError           the exported graph does not agree with the model
 
 Over gRPC an error travels as its status plus two trailing metadata entries,
@@ -160,6 +161,10 @@ class ModelDown(ModelError):
 
 class RuntimeFault(ModelError):
     status = grpc.StatusCode.INTERNAL
+
+
+class RunOverdue(RuntimeFault):
+    pass
 
 
 class ExportError(EdgeTranError):

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Optional
 
 import numpy as np
-from edgetran_protos.errors import EdgeTranError, InputError, RuntimeFault
+from edgetran_protos.errors import InputError, RunOverdue, RuntimeFault
 
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
 from edgetran_daemon.serving.serving_rules import BatchRule
@@ -57,11 +57,12 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._joins = True  # until the graph shows that its outputs' rows are not its inputs'
 
     async def run(self, inputs: Mapping[str, Tensor]) -> Shared:
         """A caller that leaves before its turn takes its request along."""
         key, rows = _key(inputs)
-        if not 0 < rows < self._rule.rows:  # nothing to join, or nothing that joins safely
+        if not (self._joins and 0 < rows < self._rule.rows):  # nothing joins it, or not safely
             return Shared(await self._execute(inputs, rows), rows)
         answer: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(key, inputs, rows, answer, perf_counter()))
@@ -76,6 +77,7 @@ class Batcher:
             task = asyncio.create_task(self._serve(batch))
             self._running.add(task)
             task.add_done_callback(self._ended)
+            _end_when_all_left(task, batch)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -115,15 +117,14 @@ class Batcher:
         try:
             await self._together(batch)
         except (InputError, RuntimeFault) as exc:
-            if len(batch) == 1:
-                _fail(batch[0], exc)
-                return
-            for one in batch:
-                if not one.answer.done():
-                    await self._serve([one])
-        except EdgeTranError as exc:
-            for one in batch:
-                _fail(one, exc)
+            if len(batch) > 1 and not isinstance(exc, RunOverdue):
+                for one in batch:
+                    if not one.answer.done():
+                        await self._serve([one])
+            else:
+                _fail(batch, exc)
+        except Exception as exc:  # theirs to hear, whatever it is: nobody else awaits this task
+            _fail(batch, exc)
 
     async def _together(self, batch: list[_Waiting]) -> None:
         begun_s = perf_counter()
@@ -132,9 +133,14 @@ class Batcher:
         if len(batch) > 1:
             inputs = {name: np.concatenate([one.inputs[name] for one in batch]) for name in inputs}
         ran = await self._execute(inputs, rows)
+        if len(batch) > 1 and any(len(tensor) != rows for tensor in ran.outputs.values()):
+            self._joins = False
+            raise RuntimeFault("its outputs have other rows than its inputs")
         at = 0
         for one in batch:
-            outputs = {name: tensor[at : at + one.rows] for name, tensor in ran.outputs.items()}
+            outputs = ran.outputs
+            if len(batch) > 1:
+                outputs = {name: tensor[at : at + one.rows] for name, tensor in outputs.items()}
             at += one.rows
             if not one.answer.done():
                 waited_s = begun_s - one.since_s + ran.phases.queue_s
@@ -142,9 +148,21 @@ class Batcher:
                 one.answer.set_result(Shared(Ran(outputs, ran.run_s, phases), rows))
 
 
-def _fail(one: _Waiting, exc: EdgeTranError) -> None:
-    if not one.answer.done():
-        one.answer.set_exception(exc)
+def _fail(batch: Sequence[_Waiting], exc: Exception) -> None:
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(exc)
+
+
+def _end_when_all_left(task: asyncio.Task[None], batch: Sequence[_Waiting]) -> None:
+    """A run that waits for its turn is not computed for nobody."""
+
+    def look(_: asyncio.Future[Shared]) -> None:
+        if all(one.answer.done() for one in batch):
+            task.cancel()
+
+    for one in batch:
+        one.answer.add_done_callback(look)
 
 
 def _key(inputs: Mapping[str, Tensor]) -> tuple[Key, int]:

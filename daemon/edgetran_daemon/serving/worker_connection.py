@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Optional
 
-from edgetran_protos.errors import RuntimeFault
+from edgetran_protos.errors import RunOverdue
 
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.serving.statistics import Phases
@@ -92,7 +92,7 @@ class WorkerConnection(asyncio.Protocol):
     def ask(
         self, header: Mapping[str, object], tensors: Mapping[str, Tensor], limit_s: float
     ) -> asyncio.Future[Answer]:
-        """Fails with ConnectionError when the worker hangs up, RuntimeFault when it is overdue."""
+        """Fails with ConnectionError when the worker hangs up, RunOverdue when it is overdue."""
         answer = asyncio.get_running_loop().create_future()
         if not self.open:
             answer.set_exception(ConnectionError("the worker hung up"))
@@ -175,5 +175,5 @@ class WorkerConnection(asyncio.Protocol):
             return
         if not late.answer.done():
             reason = f"the model's process did not answer within {late.limit_s:.0f} s"
-            late.answer.set_exception(RuntimeFault(reason))
+            late.answer.set_exception(RunOverdue(reason))
         self.on_silence()

@@ -13,7 +13,7 @@ from edgetran_daemon.serving.batching import Batcher, Shared, can_batch
 from edgetran_daemon.serving.serving_rules import Batching, BatchRule
 from edgetran_daemon.serving.statistics import Phases
 from edgetran_daemon.serving.worker_process import Ran
-from edgetran_protos.errors import InputError, ModelDown, RuntimeFault
+from edgetran_protos.errors import InputError, ModelDown, RunOverdue, RuntimeFault
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +162,71 @@ def test_a_dead_worker_is_everybodys_and_the_next_are_served() -> None:
         assert [type(one) for one in found] == [ModelDown, ModelDown]
         assert graph.runs == [2]
         graph.down = False
+        assert answer(await batcher.run(request(5))) == [10.0]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("trouble", [RunOverdue("it hangs"), MemoryError(), KeyError("twice")])
+def test_what_is_nobodys_fault_is_everybodys_and_runs_once(trouble: Exception) -> None:
+    async def work() -> None:
+        runs: list[int] = []
+
+        async def execute(inputs: Mapping[str, Tensor], rows: int) -> Ran:
+            runs.append(rows)
+            raise trouble
+
+        batcher = Batcher(execute, BatchRule(4, delay_s=0.01))
+        found = await asyncio.wait_for(together(batcher, request(1), request(2)), 10)
+        assert [type(one) for one in found] == 2 * [type(trouble)]
+        assert runs == [2]
+
+    asyncio.run(work())
+
+
+def test_a_graph_that_answers_other_rows_than_it_is_asked() -> None:
+    """It answers each as alone, and is not asked about two at once again."""
+
+    async def work() -> None:
+        runs: list[int] = []
+
+        async def execute(inputs: Mapping[str, Tensor], rows: int) -> Ran:
+            runs.append(rows)
+            twice = np.repeat(inputs["x"], 2, axis=0)
+            return Ran({"twice": twice}, 0.0, NOTHING)
+
+        batcher = Batcher(execute, BatchRule(4, delay_s=0.01))
+        for _ in range(2):
+            found = await together(batcher, request(1), request(2, 3))
+            assert [answer(one) for one in found] == [[1.0, 1.0], [2.0, 2.0, 3.0, 3.0]]
+        assert runs == [3, 1, 2, 1, 2]
+
+    asyncio.run(work())
+
+
+def test_a_run_that_all_have_left_ends() -> None:
+    async def work() -> None:
+        graph = Graph()
+        graph.gate.clear()
+        ended: list[bool] = []
+
+        async def execute(inputs: Mapping[str, Tensor], rows: int) -> Ran:
+            try:
+                return await graph.execute(inputs, rows)
+            except asyncio.CancelledError:
+                ended.append(True)
+                raise
+
+        batcher = Batcher(execute, BatchRule(4, delay_s=0.01))
+        asked = [asyncio.ensure_future(batcher.run(request(value))) for value in range(2)]
+        await asyncio.sleep(0.05)
+        asked[0].cancel()
+        await asyncio.sleep(0.01)
+        assert not ended  # one still waits
+        asked[1].cancel()
+        await asyncio.sleep(0.01)
+        assert (graph.runs, ended) == ([2], [True])
+        graph.gate.set()
         assert answer(await batcher.run(request(5))) == [10.0]
 
     asyncio.run(work())
