@@ -97,12 +97,15 @@ def pack(
     return write_bundle(path, card, files)
 
 
-def with_claims(bundle: Bundle, claims: Sequence[Claim], path: Path) -> Bundle:
-    """The same model with these promises on its card, written to `path`."""
+def as_release(bundle: Bundle, claims: Sequence[Claim], sequence: int, path: Path) -> Bundle:
+    """The same model with these promises on its card, written to `path`.
+
+    sequence: larger than that of every earlier release; seconds since 1970 are.
+    """
     files = {
         blob.file: (blob.media_type, bundle.read(blob.digest))
         for blob in bundle.blobs
         if blob.media_type in (MEDIA_WEIGHTS, MEDIA_WEIGHT_CONFIG)
     }
-    card = dataclasses.replace(bundle.card, claims=list(claims))
+    card = dataclasses.replace(bundle.card, claims=list(claims), sequence=sequence)
     return write_bundle(path, card, files)

@@ -18,7 +18,7 @@ from edgetran_host.export import Exported, export_variants, run_onnx
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.packing import pack, with_claims
+from edgetran_host.packing import as_release, pack
 from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.space.identity import architecture_id
 from edgetran_host.tasks import Encoded, Row, Task, encode
@@ -216,16 +216,18 @@ class TestCard:
         card = made.pack(tmp_path / "stars", task=task, rows=rows, encoded=encoded).card
         assert (card.task, card.labels, card.golden.texts) == ("regression", [], [["a film"]])
 
-    def test_claims_are_exchanged_and_nothing_else(self, packed: Path, tmp_path: Path) -> None:
+    def test_claims_and_sequence_are_exchanged_and_nothing_else(
+        self, packed: Path, tmp_path: Path
+    ) -> None:
         before = Bundle.open(packed)
         claims = [CLAIM, dataclasses.replace(CLAIM, metric="latency_p50_s", value=0.01)]
-        after = with_claims(before, claims, tmp_path / "films.tar")
-        assert after.card == dataclasses.replace(before.card, claims=claims)
+        after = as_release(before, claims, 7, tmp_path / "films.tar")
+        assert after.card == dataclasses.replace(before.card, claims=claims, sequence=7)
         kept = {blob.digest for blob in before.blobs if blob.file.startswith(("model", "token"))}
         assert len(kept) == 3
         assert kept <= {blob.digest for blob in after.blobs}
         assert after.digest != before.digest
-        assert with_claims(after, [CLAIM], tmp_path / "again").digest == before.digest
+        assert as_release(after, [CLAIM], 0, tmp_path / "again").digest == before.digest
 
 
 class TestGolden:

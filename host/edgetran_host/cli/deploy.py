@@ -37,9 +37,7 @@ from edgetran_host.cli.options import json_option, threads_option
     "searched graph loses.",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
-@click.option(
-    "--allow-older", is_flag=True, help="With --bundle: also one older than what served before."
-)
+@click.option("--allow-older", is_flag=True, help="Also a bundle older than what served before.")
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
 @click.option(
     "--run",
@@ -116,16 +114,20 @@ def deploy(
     if bundle is not None:
         _deploy_bundle(bundle, config, threads, allow_older, as_json)
     else:
-        _deploy_job(config, run_path, threads, as_json)
+        _deploy_job(config, run_path, threads, allow_older, as_json)
 
 
-def _deploy_job(config, run_path: Path | None, threads: int | None, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _deploy_job(  # type: ignore[no-untyped-def]
+    config, run_path: Path | None, threads: int | None, allow_older: bool, as_json: bool
+) -> None:
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import run_job
 
     with progress(as_json=as_json) as on_progress:
-        result = run_job(config, run_path, threads=threads, on_progress=on_progress)
+        result = run_job(
+            config, run_path, threads=threads, allow_older=allow_older, on_progress=on_progress
+        )
     show_result(result, as_json=as_json)
 
 

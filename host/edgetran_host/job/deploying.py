@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 from edgetran import Board
@@ -27,7 +28,7 @@ from edgetran_host.job.teacher import check_same_request, describe_data, fine_tu
 from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
-from edgetran_host.packing import with_claims
+from edgetran_host.packing import as_release
 from edgetran_host.search.seeded_space import Design, keep_layers
 from edgetran_host.training.loop import forget
 
@@ -208,13 +209,18 @@ def _deploy(
         for offer in offers.packed
         for claim in claims(offer.found["scores"], records[offer.name])
     ]
-    bundle = with_claims(offers.bundle, promised, work.run.path / "bundle.tar")
+    release = work.run.once("release", lambda: {"sequence": int(time.time())})
+    bundle = as_release(offers.bundle, promised, release["sequence"], work.run.path / "bundle.tar")
     deployed = {
         entry.model: (entry.bundle_digest, entry.variant) for entry in work.board.deployments()
     }
     if deployed.get(work.served_name) != (bundle.digest, serving):
         work.board.deploy(
-            bundle, model=work.served_name, variant=serving, on_progress=work.on_progress
+            bundle,
+            model=work.served_name,
+            variant=serving,
+            allow_older=work.allow_older,
+            on_progress=work.on_progress,
         )
 
 

@@ -26,9 +26,13 @@ def run_job(
     path: Path | None = None,
     *,
     threads: int | None = None,
+    allow_older: bool = False,
     on_progress: OnProgress = ignore,
 ) -> dict[str, Any]:
-    """Runs or continues the deploy job of `config`; returns the final figures."""
+    """Runs or continues the deploy job of `config`; returns the final figures.
+
+    allow_older: the board may have committed a later run's bundle under the name.
+    """
     from edgetran_host.job.deploying import deploy_job
     from edgetran_host.job.report import write_report
     from edgetran_host.job.workbench import Workbench
@@ -49,7 +53,9 @@ def run_job(
         check_runtime(board.describe())
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
-            work = Workbench(config, task, seed, run, board, reference, count, on_progress)
+            work = Workbench(
+                config, task, seed, run, board, reference, count, allow_older, on_progress
+            )
             result = deploy_job(work)
             write_report(run, result)
     return result

@@ -47,6 +47,7 @@ class Workbench:
     board: Board  # the target
     reference: Board  # this machine, measured for real
     threads: int
+    allow_older: bool  # to deploy a bundle older than what the board committed
     on_progress: OnProgress
 
     @cached_property
