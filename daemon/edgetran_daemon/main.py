@@ -87,7 +87,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     state = values["state"] or default_state()
     keys = Certificates(state / FOLDER)
     host, port = parse_listen(values["listen"], values["insecure"] or keys.complete)
-    memory_mb = values["worker_memory_mb"]
+    memory_mb, limit_mb = values["worker_memory_mb"], values["store_limit_mb"]
     memory_bytes = memory_mb * MEBI if memory_mb else None
     return Settings(
         host=host,
@@ -101,6 +101,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         ready_file=values["ready_file"],
         idle_exit_s=values["idle_exit_s"],
         max_message_bytes=values["max_message_mb"] * MEBI,
+        store_limit_bytes=None if limit_mb is None else limit_mb * MEBI,
         metrics=parse_metrics(values["metrics_address"], values["insecure"]),
         sensors=parse_places(values),
         rules=Rules(

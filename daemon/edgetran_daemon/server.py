@@ -34,6 +34,7 @@ from edgetran_daemon.activity import Activity
 from edgetran_daemon.board.board import Board, emulated, free_cores, this_machine
 from edgetran_daemon.board.describe import Device
 from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.deployment.housekeeping import keep_house
 from edgetran_daemon.deployment.ledger import Ledger, write_atomically
 from edgetran_daemon.faults import point
 from edgetran_daemon.measuring.emulation import BoardClock
@@ -87,7 +88,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._manager = ServiceManager.of(os.environ)
         threads = settings.threads or free_cores()
-        blobs = BlobStore(settings.state)
+        blobs = BlobStore(settings.state, limit_bytes=settings.store_limit_bytes)
         store = BundleStore(blobs)
         clock = BoardClock(board.model)
         sensors = known_sensors(settings.sensors)
@@ -161,7 +162,9 @@ class Daemon:
             log.info("serving", extra={"address": address, "board": self._board.id})
             on_ready(self._board, address)
             self._manager.ready(f"serving {self._board.title} on {address}")
+            housekeeping = asyncio.ensure_future(keep_house(self._deployments.tidy))
             await self._until_stopped()
+            housekeeping.cancel()
             log.info("draining")
         finally:
             self._remove_ready_file()  # first: whoever looks for a daemon must not find this one

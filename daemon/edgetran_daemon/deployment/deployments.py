@@ -41,7 +41,7 @@ from edgetran_daemon.deployment.watch import Verdict, watched
 from edgetran_daemon.faults import point
 from edgetran_daemon.serving.served_model import ServedModel
 from edgetran_daemon.serving.statistics import Statistics
-from edgetran_daemon.store.bundles import BundleStore
+from edgetran_daemon.store.bundles import LOOSE_S, BundleStore
 
 log = logging.getLogger(__name__)
 
@@ -291,6 +291,11 @@ class Deployments:
                 await served.close()
             gone = [slot.bundle_digest for slot in names.slots()]
             return self._store.free(gone, self.digests())
+
+    async def tidy(self, loose_s: float = LOOSE_S) -> int:
+        """Removes what no deployment names and nobody asked for lately; the bytes freed."""
+        async with self._changing:
+            return self._store.collect(self.digests(), self._clock(), loose_s)
 
     def discard(self, digest: str) -> int:
         return self._store.discard(digest, self.digests())

@@ -18,6 +18,7 @@ from edgetran_protos.errors import BoardBusy, ModelDown, RuntimeFault, UsageErro
 from edgetran_protos.measuring.judging import Asked
 from edgetran_protos.measuring.machine import Conditions
 
+from edgetran_daemon import heap
 from edgetran_daemon.board.board import Board, usable_cores
 from edgetran_daemon.board.kind import kind_of_machine
 from edgetran_daemon.deployment.deployments import Deployments
@@ -110,6 +111,7 @@ class Measurements:
                     yield event
         finally:
             await events.aclose()
+            await asyncio.to_thread(heap.give_back)
 
     async def test_sensor(
         self, sensor: PowerSensor, phase_s: float, steps: int, lease_token: int

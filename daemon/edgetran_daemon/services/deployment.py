@@ -17,6 +17,7 @@ from edgetran_daemon.store.blobs import BlobStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
+LOOSE_ON_A_FULL_DISK_S = 600.0  # a bundle's blobs come one by one, and then it is deployed
 
 
 class DeploymentService(DeploymentServiceServicer):
@@ -38,11 +39,17 @@ class DeploymentService(DeploymentServiceServicer):
         first = await _first(requests)
         if self._blobs.has(first.blob.digest):
             return messages.PutBlobResponse(size_bytes=first.blob.size_bytes)
+        await self._make_room(first.blob.size_bytes - first.offset)
         with self._blobs.arriving(first.blob.digest, first.blob.size_bytes, first.offset) as blob:
             await _to_its_end(blob.write, first.chunk)
             async for request in requests:
                 await _to_its_end(blob.write, request.chunk)
             return messages.PutBlobResponse(size_bytes=await _to_its_end(blob.finish))
+
+    async def _make_room(self, more_bytes: int) -> None:
+        """Blobs that no deployment names go before a new one is refused."""
+        if more_bytes > self._blobs.room_bytes():
+            await self._deployments.tidy(LOOSE_ON_A_FULL_DISK_S)
 
     async def Deploy(
         self, request: messages.DeployRequest, context: Context

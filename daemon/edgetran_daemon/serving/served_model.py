@@ -15,6 +15,7 @@ import numpy as np
 from edgetran_protos.bundle import BundleCard, Variant
 from edgetran_protos.errors import BoardBusy, InputError, ModelDown, ModelError, RuntimeFault
 
+from edgetran_daemon import heap
 from edgetran_daemon.deployment.conduct import Conduct
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.serving.batching import Batcher, can_batch
@@ -133,6 +134,7 @@ class ServedModel:
         if self._worker is not None:
             await self._worker.finish()
         self._codec = None  # megabytes that would wait for the collector of cycles
+        await asyncio.to_thread(heap.give_back)
 
     @property
     def _texts(self) -> TextCodec:

@@ -120,7 +120,7 @@ class WorkerConnection(asyncio.Protocol):
                 self._needed += length
             else:
                 text = self._received[wire.PREFIX.size : self._needed]
-                self._layout = wire.read_header(bytes(text))
+                self._layout = wire.read_header(bytes(text), keep=self._run_s > 0)
                 del self._received[: self._needed]
                 self._needed = self._layout.size_bytes
 

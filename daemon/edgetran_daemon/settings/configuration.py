@@ -105,6 +105,8 @@ KEYS = (
         "before an idle model", Batching(), metavar='"[MODEL=]ROWS[:MS] ..."'),
     Key("worker_memory_mb", Whole(1 << 20), "what a model's process may take (no limit)", None, 512,
         "MB"),
+    Key("store_limit_mb", Whole(1 << 20), "what all bundles may take of the disk (what is free)",
+        None, 2048, "MB"),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),
     Key("log_level", Text("debug", "info", "warning", "error"), "the least that is logged",
         "warning"),

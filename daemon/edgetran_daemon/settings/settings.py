@@ -32,6 +32,7 @@ class Settings:
     idle_exit_s: Optional[float] = None
     max_message_bytes: int = MAX_MESSAGE_BYTES
     rules: Rules = DEFAULT_RULES
+    store_limit_bytes: Optional[int] = None  # of all bundles together
     metrics: Optional[tuple[str, int]] = None  # host and port of Prometheus's endpoint
     sensors: Places = NOWHERE
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded

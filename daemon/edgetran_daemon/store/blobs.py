@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
 from edgetran_protos.bundle import check_digest_name
 from edgetran_protos.errors import (
@@ -43,11 +44,14 @@ class BlobStore:
         *,
         max_blob_bytes: int = MAX_BLOB_BYTES,
         reserve_bytes: int = RESERVE_BYTES,
+        limit_bytes: Optional[int] = None,
     ) -> None:
+        """limit_bytes: of all blobs together, those that arrive among them; None: what is free."""
         self._blobs = root / "blobs" / "sha256"
         self._partial = root / "partial"
         self._max_blob_bytes = max_blob_bytes
         self._reserve_bytes = reserve_bytes
+        self._limit_bytes = limit_bytes
         self._arriving: set[str] = set()
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True, exist_ok=True)
@@ -76,6 +80,11 @@ class BlobStore:
         """Of every complete blob; what else lies in the folder is not ours."""
         names = (entry.name for entry in self._blobs.iterdir())
         return sorted(f"sha256:{name}" for name in names if HEXES.fullmatch(name))
+
+    def size_bytes(self) -> int:
+        """Of all blobs, those that arrive among them."""
+        files = (file for folder in (self._blobs, self._partial) for file in os.scandir(folder))
+        return sum(file.stat().st_size for file in files)
 
     def touch(self, digest: str) -> None:
         """Counts as recent from now on."""
@@ -166,13 +175,20 @@ class BlobStore:
                 hint="ask which blobs are missing again",
             )
 
+    def room_bytes(self) -> int:
+        """How much may still come."""
+        free_bytes = shutil.disk_usage(self._partial).free - self._reserve_bytes
+        if self._limit_bytes is not None:
+            free_bytes = min(free_bytes, self._limit_bytes - self.size_bytes())
+        return max(0, free_bytes)
+
     def _check_room(self, more_bytes: int) -> None:
-        free_bytes = shutil.disk_usage(self._partial).free
-        if more_bytes + self._reserve_bytes > free_bytes:
+        room_bytes = self.room_bytes()
+        if more_bytes > room_bytes:
+            limit = "" if self._limit_bytes is None else "; --store-limit-mb is a limit, too"
             raise DiskFull(
-                f"{more_bytes} bytes to come, {free_bytes} free on the board, "
-                f"{self._reserve_bytes} of them reserved",
-                hint=HINT,
+                f"{more_bytes} bytes to come, the board has room for {room_bytes}",
+                hint=f"{HINT}{limit}",
             )
 
 

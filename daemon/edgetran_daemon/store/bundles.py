@@ -120,16 +120,16 @@ class BundleStore:
         names = {digest for manifest in going for digest in self._named(manifest)}
         return sum(self.blobs.remove(digest) for digest in sorted(names - kept))
 
-    def collect(self, deployed: Iterable[str], now_unix_s: float) -> int:
+    def collect(self, deployed: Iterable[str], now_unix_s: float, loose_s: float = LOOSE_S) -> int:
         """Removes what no deployment names, unless it is recent or in use; the bytes freed."""
         kept = {d for manifest in {*deployed, *self._pins} for d in self._named(manifest)}
         old = [
             digest
             for digest in self.blobs.digests()
-            if digest not in kept and self.blobs.age_s(digest, now_unix_s) > LOOSE_S
+            if digest not in kept and self.blobs.age_s(digest, now_unix_s) > loose_s
         ]
         return sum(self.blobs.remove(digest) for digest in old) + self.blobs.drop_partials(
-            now_unix_s, LOOSE_S
+            now_unix_s, loose_s
         )
 
     def _manifests(self) -> set[str]:

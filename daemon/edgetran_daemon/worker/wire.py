@@ -5,8 +5,8 @@
 header   {"op": ..., "tensors": [[name, dtype, shape], ...], ...}
 bytes    the tensors in that order, C-contiguous, the machine's byte order
 
-A model's frames hardly differ but in their bytes and seconds, so each side keeps the headers
-that it wrote and read lately.
+The frames of a model's runs hardly differ but in their bytes and seconds, so each side keeps the
+headers of runs that it wrote and read lately.
 """
 
 import json
@@ -25,7 +25,6 @@ PREFIX = struct.Struct(">Id")
 MAX_HEADER_BYTES = 1 << 20
 KEPT_HEADERS = 256
 KEPT_HEADER_BYTES = 4096  # a longer one is made and read anew each time
-DESCRIBING = frozenset(("inputs", "outputs"))  # what a worker answers once, in lists
 OUT_OF_MEMORY = 12  # the status a worker leaves with when a request does not fit its memory
 
 
@@ -40,9 +39,9 @@ class Layout(NamedTuple):
 def pack(
     header: Mapping[str, Any], tensors: Mapping[str, Tensor], seconds: float = 0.0
 ) -> List[bytes]:
-    """The pieces of one frame, to be written in order."""
+    """The pieces of one frame, to be written in order; a run's question or its answer is known."""
     entries = tuple((name, array.dtype.str, array.shape) for name, array in tensors.items())
-    kept = sum(map(len, tensors)) <= KEPT_HEADER_BYTES and not header.keys() & DESCRIBING
+    kept = (seconds or header.get("op") == "run") and sum(map(len, tensors)) <= KEPT_HEADER_BYTES
     text = _kept_text(tuple(header.items()), entries) if kept else _text(header, entries)
     return [
         PREFIX.pack(len(text), seconds),
@@ -68,9 +67,9 @@ def read_prefix(data: "bytes | bytearray") -> Tuple[int, float]:
     return int(length), float(seconds)
 
 
-def read_header(text: bytes) -> Layout:
+def read_header(text: bytes, keep: bool = True) -> Layout:
     """The same object for the same text, while it is kept."""
-    return _kept_layout(text) if len(text) <= KEPT_HEADER_BYTES else _layout(text)
+    return _kept_layout(text) if keep and len(text) <= KEPT_HEADER_BYTES else _layout(text)
 
 
 @lru_cache(maxsize=KEPT_HEADERS)

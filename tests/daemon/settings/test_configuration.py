@@ -114,6 +114,7 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "queue_limit": "5",
         "batching": "8:2 home=16",
         "worker_memory_mb": "300",
+        "store_limit_mb": "2048",
         "log_format": "json",
         "log_level": "error",
     }

@@ -171,6 +171,20 @@ def test_limits_are_checked_before_a_byte_arrives(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_limit_of_all_blobs_together(tmp_path: Path) -> None:
+    """What is still arriving counts."""
+    store = BlobStore(tmp_path, reserve_bytes=0, limit_bytes=10)
+    put(store, b"x" * 6)
+    with store.arriving(digest_of(b"y" * 3), 3, 0) as blob:
+        blob.write(b"yy")
+    assert store.room_bytes() == 2
+    with pytest.raises(DiskFull, match="room for 2") as caught:
+        put(store, b"z" * 3)
+    assert "--store-limit-mb" in caught.value.hint
+    put(store, b"z" * 2)
+    assert store.size_bytes() == 10
+
+
 def test_other_files_in_the_folder_are_nobodys_blobs(store: BlobStore) -> None:
     put(store, DATA)
     for name in (".DS_Store", "lost+found", "0" * 63, "G" * 64):
