@@ -218,6 +218,8 @@ def test_minutes_of_everything_at_once(link: Link, tmp_path: Path, tiny: ModuleT
                 client.load("swapped")  # the clients may have been stopped between un- and loading
                 for model in ("home", "swapped"):
                     assert serves_again(client, model)
+                client.unload("swapped")  # what was freed meanwhile goes back with it
+                client.load("swapped")
             looks.append(held(board, state))
         print(*looks, sep="\n")
     assert not [process for process in seen if process.is_running()]

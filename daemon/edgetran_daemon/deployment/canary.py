@@ -34,7 +34,7 @@ class Contender:
         rows = golden_inputs(self.model.card)
         place = number % len(self.model.card.golden.texts)
         row: dict[str, Tensor] = {name: rows[name][place : place + 1] for name in rows}
-        self.times_s.append((await self.model.infer(self.model.own_inputs(row))).run_s)
+        self.times_s.append((await self.model.try_out(self.model.own_inputs(row))).run_s)
 
     @property
     def broken(self) -> str:
@@ -77,7 +77,7 @@ async def _in_turn(new: Contender, old: Optional[Contender]) -> None:
 
 
 async def _tolerant(old: Contender, number: int) -> None:
-    """The old model's failures, or its full queue, say nothing against the new one."""
+    """The old model's failures say nothing against the new one."""
     try:
         await old.run(number)
     except EdgeTranError:

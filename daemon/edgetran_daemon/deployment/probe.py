@@ -7,7 +7,6 @@ from edgetran_protos.errors import EdgeTranError, ProbeFailed
 
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.serving.served_model import LOGITS, ServedModel, golden_inputs
-from edgetran_daemon.serving.statistics import Statistics
 from edgetran_daemon.serving.text import CLASSIFICATION
 
 REPACK = "export and pack the model again; the old model serves on"
@@ -20,13 +19,12 @@ async def probe(model: ServedModel) -> str:
         raise ProbeFailed(f"bundle {model.card.name} has no golden rows", hint=REPACK)
     try:
         _check_tokens(model)
-        ran = await model.infer(model.own_inputs(golden_inputs(model.card)))
+        ran = await model.try_out(model.own_inputs(golden_inputs(model.card)))
         error = _check_logits(model, ran.outputs)
     except ProbeFailed:
         raise
     except (EdgeTranError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ProbeFailed(f"the golden rows cannot be run: {exc}", hint=REPACK) from exc
-    model.statistics = Statistics()  # of clients' requests, which a probe is none of
     accepted = golden.accepted(model.variant.name)
     return f"{len(golden.texts)} golden rows within {error:.2g} (accepted: {accepted:.2g})"
 

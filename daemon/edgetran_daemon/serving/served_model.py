@@ -175,20 +175,33 @@ class ServedModel:
         with self._admitted():
             return await self._run(inputs, rows)
 
+    async def try_out(self, inputs: Mapping[str, Tensor]) -> Ran:
+        """For the board's own sake: by itself, past the queue, counted nowhere.
+
+        Raises InputError, ModelDown, RuntimeFault.
+        """
+        with self._in_use():
+            return await (await self._living_worker()).run(inputs)
+
     @contextmanager
     def _admitted(self) -> Iterator[None]:
-        """One request from its arrival on: `close` waits for it. Raises BoardBusy."""
+        """One client's request from its arrival on. Raises BoardBusy."""
         if self._under_way >= self._rule.queue_limit:
             self.statistics.fail.add(0.0)
             raise BoardBusy(
                 f"{self._rule.queue_limit} requests wait for this model already",
                 hint="try again later",
             )
+        with self._in_use(), self.statistics.request():
+            yield
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """`close` waits for its end."""
         self._under_way += 1
         self._unused.clear()
         try:
-            with self.statistics.request():
-                yield
+            yield
         finally:
             self._under_way -= 1
             if not self._under_way:

@@ -99,6 +99,27 @@ def run(work: Awaitable[Any]) -> Any:
     return asyncio.run(whole())
 
 
+def test_what_the_board_asks_itself_counts_for_nobody(state: Path, make: Make) -> None:
+    """Neither probe nor canary commits the old model's watch, or shows in statistics."""
+    first, second = make(0), make(1)
+
+    async def work() -> None:
+        async with daemon(state, LONG, first, second) as board:
+            await deploy(board, first)
+            _, old = board.model("home")
+            assert old.statistics.executions == 0
+            await ask(board, 2)
+            events = board.deploy("home", second.digest, "")
+            async for event in events:
+                if event.step == "switch":  # the canary is over
+                    break
+            await events.aclose()
+            assert (old.conduct.answered, old.statistics.executions, old.requests) == (2, 2, 2)
+            assert old.statistics.success.count == 2
+
+    run(work())
+
+
 def test_enough_good_answers_commit(state: Path, make: Make) -> None:
     first = make(0)
 
