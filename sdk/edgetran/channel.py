@@ -25,6 +25,7 @@ OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
+HUNG_UP = "Socket closed"  # gRPC's words for a peer that was there
 
 Event = TypeVar("Event")
 
@@ -85,9 +86,13 @@ def to_error(exc: grpc.RpcError, address: str) -> EdgeTranError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return BoardUnreachable(f"{address} did not answer in time", hint=_reach_hint(address))
     if code is grpc.StatusCode.UNAVAILABLE:
-        return BoardUnreachable(
-            f"cannot reach {address}: {_reason(details)}", hint=_reach_hint(address)
-        )
+        reason, hint = _reason(details), _reach_hint(address)
+        if HUNG_UP in reason and paired.find(address) is None:  # it may want TLS
+            hint += (
+                "; if it serves paired clients only: `edgetran-daemon pair` there, "
+                f"`edgetran device pair {address}` here"
+            )
+        return BoardUnreachable(f"cannot reach {address}: {reason}", hint=hint)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return BoardBusy(f"{address}: {details}", hint="try again, or send less at once")
     if code is grpc.StatusCode.UNIMPLEMENTED:

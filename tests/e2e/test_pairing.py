@@ -133,6 +133,32 @@ def test_a_paired_client_does_what_its_role_allows(state: Path, home: Home, bund
             assert [d.model for d in board.deployments()] == ["home"]
 
 
+def test_by_hand_with_the_code_typed_at_the_prompt(
+    state: Path, home: Home, bundle: Bundle, tmp_path: Path
+) -> None:
+    def edgetran_command(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "edgetran"), *words]
+        return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60)
+
+    Certificates(state / "pairing").make()
+    with guarded(state) as address:
+        stranger = edgetran_command("device", "info", address)
+        assert stranger.returncode == 1
+        assert "edgetran device pair" in stranger.stderr
+        with waiting(state, "--role", "deploy") as board:
+            asked = ("device", "pair", address, "--at", board.address, "--name", "kitchen")
+            wrong = edgetran_command(*asked, typed=f"{new_code()}\n")
+            assert (wrong.returncode, "Traceback" in wrong.stderr) == (1, False)
+            paired_now = edgetran_command(*asked, typed=f"{board.code.lower()}\n")
+            assert paired_now.returncode == 0, paired_now.stderr
+            assert "deploy" in paired_now.stdout
+            assert board.process.wait(10) == 0
+        for words in (("device", "info", "kitchen"), ("deploy", "--target", "kitchen", "--bundle")):
+            more = [str(bundle.path)] if words[-1] == "--bundle" else []
+            done = edgetran_command(*words, *more)
+            assert done.returncode == 0, done.stderr
+
+
 def test_who_is_revoked_is_refused_at_once(
     state: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
