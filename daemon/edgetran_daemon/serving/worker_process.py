@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -79,10 +81,11 @@ class WorkerProcess:
         Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
         """
         worker = await WorkerProcess._spawn(memory_bytes)
-        if cores:  # before it makes threads, which inherit them
-            os.sched_setaffinity(worker.pid, cores)
-        if aside:
-            put_aside(worker.pid)
+        with suppress(ProcessLookupError):  # one that has ended cannot answer below
+            if cores:  # before it makes threads, which inherit them
+                os.sched_setaffinity(worker.pid, cores)
+            if aside:
+                put_aside(worker.pid)
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
             answer = await worker._ask(request, {}, LOAD_LIMIT_S)
@@ -156,7 +159,9 @@ class WorkerProcess:
 
     def kill(self) -> None:
         if self._process.returncode is None:
-            self._process.kill()
+            # Not its own `kill`: that may reap a process whose end asyncio is about to hear of.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _ask(
         self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], limit_s: float

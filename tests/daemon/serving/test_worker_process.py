@@ -192,6 +192,23 @@ def test_a_graph_that_cannot_be_loaded_leaves_no_process(graph: Path) -> None:
     assert set(psutil.Process().children()) <= before
 
 
+def test_a_worker_that_ends_before_it_is_asked_is_a_fault(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end may have been heard of before it is put aside on its cores."""
+    spawn = WorkerProcess._spawn
+
+    async def spawn_and_wait(memory_bytes: int | None) -> WorkerProcess:
+        worker = await spawn(memory_bytes)
+        psutil.Process(worker.pid).kill()
+        assert await worker.wait() == -9
+        return worker
+
+    monkeypatch.setattr(WorkerProcess, "_spawn", staticmethod(spawn_and_wait))
+    with pytest.raises(ModelDown, match="died"):
+        asyncio.run(WorkerProcess.start("onnxruntime", graph, 1, cores=[0], aside=True))
+
+
 def test_a_worker_leaves_when_its_supervisor_is_gone(graph: Path) -> None:
     async def work(worker: WorkerProcess, loaded: Loaded) -> None:
         worker._connection.close()  # what the system does when the supervisor dies
