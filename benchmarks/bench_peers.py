@@ -1,4 +1,4 @@
-"""One graph served by edgetran-daemon and by MLServer, and run in process.
+"""One graph served by edgetran-daemon, MLServer and PyTriton, and run in process.
 
 Closed loop: each of 1, 8, 32 clients (threads of one process, the same raw gRPC client for
 all servers) sends its next request when the last is answered. One thread computes, everywhere.
@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 from bench_serving import SHAPES, in_process, model
 from edgetran_protos.open_inference import SERVICE, message
-from serving_peers import mlserver
+from serving_peers import mlserver, pytriton
 from side_by_side import options
 
 OURS = "edgetran-daemon"
@@ -49,10 +49,11 @@ def main() -> None:
                 served(name, OURS, address, tensors, given.json)
             with daemon(folder / "batching", bundle, "--batching", str(BATCH_ROWS)) as address:
                 served(name, f"{OURS}, batches", address, tensors, given.json)
-            place = folder / "mlserver"
-            place.mkdir()
-            with mlserver(folder / "graph.onnx", place) as address:
-                served(name, "MLServer", address, tensors, given.json)
+            for peer, serve in (("MLServer", mlserver), ("PyTriton", pytriton)):
+                place = folder / peer
+                place.mkdir()
+                with serve(folder / "graph.onnx", place) as address:
+                    served(name, peer, address, tensors, given.json)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Another server of the same graph: MLServer, in an environment of its own.
+"""Other servers of the same graph: MLServer and PyTriton, each in an environment of its own.
 
-It is made once, in the folder that EDGETRAN_BENCH_PEERS names (default: .venv-peers).
+That is made once, in the folder that EDGETRAN_BENCH_PEERS names (default: .venv-peers).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import os
 import socket
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DEBIANS = "/usr/bin/python3"
 SESSION = """
 import onnxruntime
 def session(path):
@@ -45,13 +45,43 @@ class Onnx(MLModel):
 )
 
 
-def python_of(name: str, *packages: str) -> Path:
-    """The interpreter of the environment `name`, made when it is not there."""
+PYTRITON = (
+    SESSION
+    + """
+import sys
+import numpy as np
+from pytriton.decorators import batch
+from pytriton.model_config import ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+path, http, grpc, metrics = sys.argv[1], *map(int, sys.argv[2:])
+graph = session(path)
+
+@batch
+def infer(**tensors):
+    return graph.run(["logits"], tensors)
+
+ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+with Triton(config=TritonConfig(**ports)) as triton:
+    triton.bind(
+        model_name="bench",
+        infer_func=infer,
+        inputs=[Tensor(name=i.name, dtype=np.int64, shape=(-1,)) for i in graph.get_inputs()],
+        outputs=[Tensor(name="logits", dtype=np.float32, shape=(-1,))],
+        config=ModelConfig(max_batch_size=16),
+    )
+    triton.serve()
+"""
+)
+
+
+def python_of(name: str, *packages: str, base: str = sys.executable) -> Path:
+    """The interpreter of the environment `name`, made of `base` when it is not there."""
     place = Path(os.environ.get("EDGETRAN_BENCH_PEERS", ROOT / ".venv-peers")) / name
     python = place / "bin" / "python"
     if not python.exists():
         print(f"making {place} (once) ...", file=sys.stderr)
-        venv.create(place, with_pip=True)
+        subprocess.run([base, "-m", "venv", place], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
     return python
 
@@ -71,6 +101,19 @@ def mlserver(graph: Path, folder: Path) -> Iterator[str]:
     (folder / "model-settings.json").write_text(json.dumps(model))
     with running(python.with_name("mlserver"), "start", str(folder), cwd=folder, python=python):
         yield f"127.0.0.1:{grpc_port}"
+
+
+@contextmanager
+def pytriton(graph: Path, folder: Path) -> Iterator[str]:
+    """Its address: Triton's own server, its Python model in a process beside it."""
+    # It brings an interpreter of its own, which reads the library of Debian's Python 3.11.
+    base = DEBIANS if Path(DEBIANS).exists() else sys.executable
+    python = python_of("pytriton", "nvidia-pytriton==0.7.0", "onnxruntime==1.32.0", base=base)
+    ports = [free_port() for _ in range(3)]
+    (folder / "serve.py").write_text(PYTRITON)
+    words = ("serve.py", str(graph), *map(str, ports))
+    with running(python, *words, cwd=folder, python=python):
+        yield f"127.0.0.1:{ports[1]}"
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import (
 )
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import add_TextServiceServicer_to_server
 
+from edgetran_daemon import heap
 from edgetran_daemon.activity import Activity
 from edgetran_daemon.board.board import Board, emulated, free_cores, this_machine
 from edgetran_daemon.board.describe import Device
@@ -72,6 +73,7 @@ OnReady = Callable[[Board, str], None]
 
 async def serve(settings: Settings, on_ready: OnReady) -> None:
     """Until SIGTERM, SIGINT or idleness. Raises EdgeTranError when it cannot start."""
+    heap.keep_little()
     board = emulated(settings.emulate) if settings.emulate else this_machine()
     with locked_state(settings.state):
         check_port(settings.host, settings.port)
