@@ -4,7 +4,8 @@ Each lease has a fencing token, larger than every one before, restarts included.
 comes with an old one is refused, so that a client that slept past the end of its lease
 cannot disturb the next. Whoever does not renew loses the lease: a hung client costs the
 board no more than one time to live. Who must wait may do so in a queue: the highest
-priority comes first, then who asked first, and nobody slips in between two leases.
+priority comes first, then who asked first, and nobody slips in between two leases. Ten minutes of
+waiting count as one priority more, so that nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SHORTEST_TTL_S = 1.0
 LONGEST_TTL_S = 3600.0
 HOLDER_CHARACTERS = 200
 MOST_WAITING = 64
+AGEING_S = 600.0  # of waiting, for one priority more
 LOOK_S = 5.0  # how often those who wait are told how it stands, at least
 AGAIN = "acquire a lease again, and renew it before it ends"
 
@@ -53,6 +55,11 @@ class Waiter:
     priority: int  # larger ones come first
     since_s: float
     look: asyncio.Event  # set when something changed
+
+    @property
+    def place(self) -> float:
+        """The smallest comes first. All age alike, so that the order of two never changes."""
+        return self.since_s / AGEING_S - self.priority
 
 
 class Leases:
@@ -91,7 +98,7 @@ class Leases:
             )
         one = Waiter(holder[:HOLDER_CHARACTERS], priority, self._clock(), asyncio.Event())
         self._waiting.append(one)
-        self._waiting.sort(key=lambda waiter: -waiter.priority)  # stable: then by arrival
+        self._waiting.sort(key=lambda waiter: waiter.place)
         self.look_again()
         try:
             while self._waiting[0] is not one or self.held is not None or not free():

@@ -83,7 +83,10 @@ def read_graph(path: Path) -> onnx.ModelProto:
                 load_external_data_for_tensor(tensor, str(path.parent))
         return onnx.inliner.inline_local_functions(model) if model.functions else model
     except Exception as exc:  # protobuf's, the checker's and the file system's share no base
-        raise ExportError(f"{path.name} is no ONNX graph that can be read: {exc}") from exc
+        raise ExportError(
+            f"{path.name} is no ONNX graph that can be read: {exc}",
+            hint="export the model as ONNX again, weights in other files beside it",
+        ) from exc
 
 
 def set_lengths(model: onnx.ModelProto, lengths: Mapping[str, int]) -> dict[str, int]:

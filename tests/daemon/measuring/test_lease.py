@@ -136,6 +136,25 @@ def test_the_queue_is_bounded_and_who_leaves_is_gone(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_no_stream_of_urgent_ones_keeps_a_patient_one_waiting_for_ever(tmp_path: Path) -> None:
+    async def work() -> None:
+        now_s = [0.0]
+        leases = Leases(tmp_path / "lease-token", lambda: now_s[0])
+        leases.acquire("me", LONGEST_TTL_S)
+        waiting = [leases.wait("patient", 0.0, 0, lambda: True)]
+        await waiting[0].__anext__()
+        for minute in (5, 15, 25):
+            now_s[0] = 60.0 * minute
+            waiting.append(leases.wait(f"urgent {minute}", 0.0, 2, lambda: True))
+            await waiting[-1].__anext__()
+        order = [holder for holder, _, _ in leases.queue()]
+        assert order == ["urgent 5", "urgent 15", "patient", "urgent 25"]
+        for one in waiting:
+            await one.aclose()
+
+    asyncio.run(work())
+
+
 def test_who_waits_comes_when_the_lease_runs_out_or_the_board_is_done(tmp_path: Path) -> None:
     async def work() -> None:
         leases = Leases(tmp_path / "lease-token")
