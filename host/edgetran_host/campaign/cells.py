@@ -54,7 +54,7 @@ class Cells:
             "energy_j": record.energy_j.value if record.energy_j else None,
             "peak_power_w": record.peak_power_w.value if record.peak_power_w else None,
             "batch_size": batch,
-            "order": self._count(),
+            "order": self.count(),
             "board": f"{record.board}:{record.unit}",
             "verdict": record.verdict,
             "modelled": record.modelled,
@@ -68,17 +68,20 @@ class Cells:
     def all(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_bytes()) for path in sorted(self._cells.glob("*.json"))]
 
-    def write_data(self) -> Path:
+    def count(self) -> int:
+        return len(list(self._cells.glob("*.json")))
+
+    def valid_rows(self) -> list[dict[str, Any]]:
         """The rows to learn from, in the order of measuring; invalid ones are no figures."""
         rows = [cell["row"] for cell in self.all() if "row" in cell]
         valid = [row for row in rows if row["verdict"] != INVALID]
-        lines = [json.dumps(row) for row in sorted(valid, key=lambda row: int(row["order"]))]
+        return sorted(valid, key=lambda row: int(row["order"]))
+
+    def write_data(self) -> Path:
+        lines = [json.dumps(row) for row in self.valid_rows()]
         self._data.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._data, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
         return self._data
-
-    def _count(self) -> int:
-        return len(list(self._cells.glob("*.json")))
 
     def _write(self, design: Architecture, cell: dict[str, Any]) -> None:
         write_atomically(self.path(design), json.dumps(cell, indent=1).encode())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import edgetran
 from edgetran.progress import OnProgress, Progress
@@ -32,6 +33,36 @@ class Stopped(Exception):
     """Ctrl-C, in a board's own thread."""
 
 
+class Queue(Protocol):
+    """What a board measures next, which may depend on what it measured so far."""
+
+    note: str  # of interest beside the progress; may change
+
+    @property
+    def total(self) -> int:
+        """Cells at most."""
+        ...
+
+    def designs(self, cells: Cells) -> Iterable[Architecture]:
+        """Those that have no cell yet, one when the one before it has its own."""
+        ...
+
+
+@dataclass
+class PlannedQueue:
+    """All designs of a plan."""
+
+    plan: Plan
+    note: str = ""
+
+    @property
+    def total(self) -> int:
+        return len(self.plan.designs)
+
+    def designs(self, cells: Cells) -> Iterable[Architecture]:
+        return (design for design in self.plan.designs if not cells.done(design))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one board."""
@@ -45,8 +76,17 @@ class Outcome:
     gave_up: str  # why it was given up; empty: it was not
 
 
-def run(plan: Plan, folder: Path, on_progress: OnProgress, patience_s: float) -> list[Outcome]:
-    """patience_s: how long a board may stay away before it is given up."""
+def run(
+    plan: Plan,
+    folder: Path,
+    on_progress: OnProgress,
+    patience_s: float,
+    queue: Queue | None = None,
+) -> list[Outcome]:
+    """patience_s: how long a board may stay away before it is given up.
+
+    queue: for a plan of one board; default: all designs of the plan.
+    """
     stop, lock = threading.Event(), threading.Lock()
     bundles = Bundles(folder / "bundles", plan.sequence_length)
 
@@ -55,7 +95,16 @@ def run(plan: Plan, folder: Path, on_progress: OnProgress, patience_s: float) ->
             on_progress(event)
 
     works = [
-        _BoardWork(plan, target, Cells(folder, target), bundles, listen, stop, patience_s)
+        _BoardWork(
+            plan,
+            queue or PlannedQueue(plan),
+            target,
+            Cells(folder, target),
+            bundles,
+            listen,
+            stop,
+            patience_s,
+        )
         for target in plan.targets
     ]
     threads = [threading.Thread(target=work.run, daemon=True) for work in works]
@@ -83,11 +132,12 @@ def _join(threads: Sequence[threading.Thread]) -> None:
 
 
 class _BoardWork:
-    """All designs on one board."""
+    """All designs of a queue on one board."""
 
     def __init__(
         self,
         plan: Plan,
+        queue: Queue,
         target: str,
         cells: Cells,
         bundles: Bundles,
@@ -96,6 +146,7 @@ class _BoardWork:
         patience_s: float,
     ) -> None:
         self._plan = plan
+        self._queue = queue
         self._target = target
         self._cells = cells
         self._bundles = bundles
@@ -108,16 +159,24 @@ class _BoardWork:
 
     def run(self) -> None:
         try:
-            for design in self._plan.designs:
-                if not self._cells.done(design) and not self._measured(design):
+            for design in self._queue.designs(self._cells):
+                if not self._measured(design):
                     break
             self._tell(self._gave_up and f"given up: {self._gave_up}")
         except BaseException as error:  # a thread's own error would only be printed
             self.defect = error
+        finally:
+            self._let_go()
 
     def hang_up(self) -> None:
         """What is being measured stops on the board."""
         board = self._board
+        if board is not None:
+            board.close()
+
+    def _let_go(self) -> None:
+        """The next design finds the board anew."""
+        board, self._board = self._board, None
         if board is not None:
             board.close()
 
@@ -129,7 +188,7 @@ class _BoardWork:
             measured=measured,
             invalid=sum("row" in cell and cell["row"]["verdict"] == INVALID for cell in cells),
             failed=len(cells) - measured,
-            missing=sum(not self._cells.done(design) for design in self._plan.designs),
+            missing=self._queue.total - len(cells),
             data=self._cells.write_data(),
             gave_up=self._gave_up,
         )
@@ -142,6 +201,7 @@ class _BoardWork:
                 self._measure(design)
                 return True
             except BoardError as error:
+                self._let_go()
                 if isinstance(error.__cause__, ModelError):
                     self._cells.fail(design, error.__cause__)
                     return True
@@ -161,16 +221,17 @@ class _BoardWork:
     def _measure(self, design: Architecture) -> None:
         self._tell("export")
         bundle = self._bundles.of(design)
-        with edgetran.connect(self._target) as self._board:
-            out = self._cells.fresh_record(design)
-            done = profile(
-                self._board,
-                bundle,
-                self._plan.request,
-                out,
-                attempts=self._plan.attempts,
-                on_progress=self._as_one_stage,
-            )
+        if self._board is None:
+            self._board = edgetran.connect(self._target)
+        out = self._cells.fresh_record(design)
+        done = profile(
+            self._board,
+            bundle,
+            self._plan.request,
+            out,
+            attempts=self._plan.attempts,
+            on_progress=self._as_one_stage,
+        )
         if done.record.latency_p50_s is None:
             raise BoardError(f"no latency: {', '.join(done.record.reasons)}", hint="try again")
         self._cells.keep(design, done.record, done.path, self._plan.request.batch_size or 1)
@@ -182,8 +243,8 @@ class _BoardWork:
         self._tell(f"{event.stage} {event.detail}".rstrip())
 
     def _tell(self, detail: str) -> None:
-        done = sum(self._cells.done(design) for design in self._plan.designs)
-        self._on_progress(Progress(self._target, done, len(self._plan.designs), detail))
+        told = "; ".join(filter(None, (detail, self._queue.note)))
+        self._on_progress(Progress(self._target, self._cells.count(), self._queue.total, told))
 
 
 def unfinished(outcomes: Sequence[Outcome]) -> EdgeTranError | None:

@@ -26,6 +26,7 @@ def surrogate() -> None:
 
     \b
     Examples:
+      edgetran surrogate learn --target nano --budget 40 --out nano.json
       edgetran surrogate fit rows.json --out board.json
       edgetran surrogate score board.json other-rows.json --json
       edgetran surrogate show board.json
@@ -35,6 +36,98 @@ def surrogate() -> None:
 
     MODEL is a file, or a board whose surrogate comes with edgetran: rpi4, nano:gpu.
     """
+
+
+@surrogate.command()
+@click.option("--target", required=True, help="Board to measure on.")
+@click.option(
+    "--budget",
+    type=click.IntRange(5, 250),
+    default=40,
+    show_default=True,
+    help="Designs to measure at most.",
+)
+@click.option(
+    "--max-error",
+    "most_error",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Stop when latency is foretold this well, out of fold and less luck.",
+)
+@out_option
+@click.option(
+    "--campaign",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="What is measured is kept here; default: beside --out, with .learning.",
+)
+@click.option(
+    "--space",
+    "space_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Design space, TOML; default: FlexiBERT 2.0.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the candidates.")
+@click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
+@click.option("--blocks", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 3),
+    default=3,
+    show_default=True,
+    help="Measure again when the verdict may pass.",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    help="Seconds that the board may stay away before it is given up.",
+)
+@json_option
+def learn(
+    target: str,
+    budget: int,
+    most_error: float,
+    out: Path,
+    folder: Path | None,
+    space_file: Path | None,
+    seed: int,
+    runs: int | None,
+    blocks: int,
+    attempts: int,
+    patience_s: float,
+    as_json: bool,
+) -> None:
+    """Measure the designs that teach most, until few doubts are left; the same command continues.
+
+    \b
+    Examples:
+      edgetran surrogate learn --target nano --budget 40 --out nano.json
+      edgetran surrogate learn --target local --max-error 0.1 --runs 20 --out here.json
+    """
+    from edgetran_host.campaign.plan import Plan
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.surrogate_tables import show_learnt
+    from edgetran_host.learning.candidates import candidates
+    from edgetran_host.learning.learning import learn
+    from edgetran_host.measuring.profiling import Request
+    from edgetran_host.space.design_space import DesignSpace
+    from edgetran_host.surrogates.storing import save
+    from edgetran_host.surrogates.terms import SEQUENCE_LENGTH
+
+    space = DesignSpace.load(space_file) if space_file else DesignSpace.flexibert2()
+    request = Request(runs=runs or 0, blocks=blocks, max_blocks=blocks, batch_size=1)
+    plan = Plan((target,), candidates(space, seed), SEQUENCE_LENGTH, request, attempts)
+    kept = folder or out.with_suffix(".learning")
+    with progress(as_json=as_json) as on_progress:
+        found = learn(plan, kept, budget, most_error, seed, on_progress, patience_s)
+    save(found.surrogate, out)
+    show_learnt(found, as_json=as_json)
 
 
 @surrogate.command()
@@ -124,10 +217,12 @@ def borrow(data: tuple[Path, ...], out: Path, board: str, as_json: bool) -> None
 @data_argument
 @out_option
 def plot(model: str, data: tuple[Path, ...], out: Path) -> None:
-    """A page with predicted against measured and the learning curve."""
+    """A page: predicted against measured, the learning curve, latency over depth and width."""
+    from edgetran_host.surrogates.contours import designs_of
     from edgetran_host.surrogates.plots import write_page
     from edgetran_host.surrogates.rows import read_rows
     from edgetran_host.surrogates.shipped import find_model
 
-    write_page(find_model(model), read_rows(data), out)
+    rows = read_rows(data)
+    write_page(find_model(model), rows, out, designs_of(data))
     click.echo(f"wrote {out}")

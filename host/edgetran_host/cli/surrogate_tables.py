@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgetran_host.cli.show import print_json
+from edgetran_host.learning.learning import Learnt
 from edgetran_host.surrogates.scoring import Score
 from edgetran_host.surrogates.surrogate import MeasureModel, Surrogate
 from edgetran_host.surrogates.terms import ARCHITECTURE_TERMS, WORK_TERMS
@@ -59,6 +61,33 @@ def show_surrogate(surrogate: Surrogate, *, as_json: bool, costs: bool = False) 
     if costs:
         for name, measure in surrogate.measures.items():
             _show_costs(console, name, measure, surrogate.names)
+
+
+def show_learnt(found: Learnt, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                **asdict(found.outcome),
+                "data": str(found.outcome.data),
+                "suspect": found.suspect,
+                "stopped_early": found.stopped_early,
+                "coverage_90": dict(found.coverage),
+                "surrogate": _described(found.surrogate),
+            }
+        )
+        return
+    show_surrogate(found.surrogate, as_json=False)
+    console, outcome = Console(highlight=False, soft_wrap=True), found.outcome
+    why = "the error asked for is reached" if found.stopped_early else "the budget is spent"
+    inside = ", ".join(f"{name} {share:.0%}" for name, share in found.coverage.items())
+    console.print(f"{outcome.measured} designs measured: {why}")
+    console.print(f"in their 90 % interval, out of fold: {inside}")
+    if outcome.invalid or found.suspect or outcome.failed:
+        console.print(
+            f"{outcome.invalid} invalid and not learnt from, {found.suspect} suspect,"
+            f" {outcome.failed} that the board cannot run: see their cells"
+        )
+    console.print(escape(f"rows: {outcome.data}"))
 
 
 def _show_costs(console: Console, name: str, measure: MeasureModel, terms: tuple[str, ...]) -> None:

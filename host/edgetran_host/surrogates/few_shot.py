@@ -1,9 +1,10 @@
-"""A new board from at most a dozen or so rows: other boards' costs and the datasheet help.
+"""A new board from no rows, or a dozen or so: other boards' costs and the datasheet help.
 
 Cost vectors are sums, so a mixture of boards is a board again:
 
     costs = a own + (1 - a) sum_b w_b costs_b,   w_b >= 0
 
+Without rows the other boards' costs are scaled by what the datasheets say of both, and averaged.
 `own` is fitted to the rows alone, w on the predictions of the other boards' surrogates and of
 the datasheet's roofline (taken as a sum), a is what foretells each row best from the others.
 """
@@ -18,6 +19,8 @@ from edgetran_devices import UnitModel
 from edgetran_protos.errors import DataError
 
 from edgetran_host.space.architecture import HEAD_KINDS
+from edgetran_host.space.design_space import DesignSpace
+from edgetran_host.space.sampling import sample
 from edgetran_host.surrogates.campaigns import campaigns_of
 from edgetran_host.surrogates.cost_model import (
     LOWEST_SHARE,
@@ -26,15 +29,22 @@ from edgetran_host.surrogates.cost_model import (
     Inputs,
     fit_cost_model,
 )
-from edgetran_host.surrogates.intervals import half_width
+from edgetran_host.surrogates.intervals import half_width, student_width
 from edgetran_host.surrogates.robust import fit_costs
 from edgetran_host.surrogates.rows import MEASURES, Rows
 from edgetran_host.surrogates.selection import clipped_errors
-from edgetran_host.surrogates.surrogate import KINDS, MeasureModel, Surrogate, confidence_of
-from edgetran_host.surrogates.terms import PARAMETER_BYTES
+from edgetran_host.surrogates.surrogate import (
+    KINDS,
+    Confidence,
+    MeasureModel,
+    Surrogate,
+    confidence_of,
+)
+from edgetran_host.surrogates.terms import PARAMETER_BYTES, architecture_terms
 
 LEAST_ROWS = 3
 OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+TYPICAL = 64  # designs that boards are compared on
 MOVES = 2  # an activation is written and read
 KERNELS = {"matrices": 2, "layers": 12, **{f"{kind}_heads": 4 for kind in HEAD_KINDS}}
 
@@ -62,6 +72,87 @@ def fit_few(rows: Rows, others: Sequence[Surrogate], unit: UnitModel | None = No
             sources = _sources(name, rows.names, others, unit)
             measures[name] = _fit(name, inputs.take(known), rows.measures[name][known], sources)
     return Surrogate(rows.names, campaigns_of(rows), len(rows), dict(rows.setting), measures)
+
+
+def fit_none(
+    names: tuple[str, ...], others: Sequence[tuple[Surrogate, UnitModel]], unit: UnitModel
+) -> Surrogate:
+    """From datasheets and other boards alone; how far those foretell each other is the interval.
+
+    Raises DataError for fewer than two boards.
+    """
+    known = [(one, sheet) for one, sheet in others if one.names == names]
+    if len(known) < 2:
+        raise DataError(
+            f"{len(known)} other boards cannot stand for a new one, at least 2 are needed",
+            hint="measure a few designs: edgetran surrogate learn",
+        )
+    terms = _typical_terms()
+    measures = {}
+    for name in MEASURES:
+        if KINDS[name].is_sum:
+            having = [
+                (one.measures[name].model, sheet) for one, sheet in known if name in one.measures
+            ]
+            measures[name] = _scaled(name, names, having, unit, terms)
+    return Surrogate(names, (), 0, {}, measures)
+
+
+def _scaled(
+    name: str,
+    names: tuple[str, ...],
+    having: Sequence[tuple[CostModel, UnitModel]],
+    unit: UnitModel,
+    terms: np.ndarray,
+) -> MeasureModel:
+    model = _mean_board(name, names, having, unit, terms)
+    errors = []
+    for at, (one, sheet) in enumerate(having):
+        blind = _mean_board(name, names, [*having[:at], *having[at + 1 :]], sheet, terms)
+        errors.append(float(np.median(np.log(_smooth(one, terms) / _smooth(blind, terms)))))
+    width = student_width(np.array(errors))
+    return MeasureModel(
+        model=model,
+        half_width=width,
+        error=float(np.abs(np.expm1(errors)).mean()),
+        confidence=Confidence("low", "nothing is measured on this board"),
+    )
+
+
+def _mean_board(
+    name: str,
+    names: tuple[str, ...],
+    having: Sequence[tuple[CostModel, UnitModel]],
+    unit: UnitModel,
+    terms: np.ndarray,
+) -> CostModel:
+    """The other boards, each as fast as this one by the datasheets; their mean by logarithms."""
+    here = _sheet_costs(name, unit, names)
+    scaled = []
+    for model, sheet in having:
+        there = _sheet_costs(name, sheet, names)
+        ratio = float(np.exp(np.log(terms @ here / (terms @ there)).mean()))
+        scaled.append((ratio * model.constant, ratio * model.costs))
+    means = [float(np.log(np.maximum(one + terms @ costs, 1e-12)).mean()) for one, costs in scaled]
+    level = float(np.exp(np.mean(means)))
+    constant = float(np.mean([one / np.exp(mean) for (one, _), mean in zip(scaled, means)]))
+    costs = np.mean([costs / np.exp(mean) for (_, costs), mean in zip(scaled, means)], axis=0)
+    return CostModel(Effects(), level * max(0.0, constant), level * costs, least=1e-12)
+
+
+def _sheet_costs(name: str, unit: UnitModel, names: Sequence[str]) -> np.ndarray:
+    return (unit.active_w if name == "energy_j" else 1.0) * datasheet_source(unit, names).costs
+
+
+def _smooth(model: CostModel, terms: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.maximum(model.constant + terms @ model.costs, model.least)
+    return found
+
+
+def _typical_terms() -> np.ndarray:
+    """(n, k) of designs drawn from the published space."""
+    drawn = sample(DesignSpace.flexibert2(), TYPICAL, np.random.default_rng(0))
+    return np.array([list(architecture_terms(design).values()) for design in drawn])
 
 
 def datasheet_source(unit: UnitModel, names: Sequence[str]) -> Source:
@@ -98,9 +189,7 @@ def _sources(
     ]
     found = [Source(0.0, model.costs) for model in models if model.costs.any()]
     if unit:
-        sheet = datasheet_source(unit, names)
-        watts = unit.active_w if name == "energy_j" else 1.0
-        found.append(Source(0.0, watts * sheet.costs))
+        found.append(Source(0.0, _sheet_costs(name, unit, names)))
     return found
 
 

@@ -1,16 +1,19 @@
-"""One page about a surrogate: predicted against measured with intervals, and its learning curve."""
+"""One page about a surrogate: predicted against measured, learning curve, depth against width."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.space.architecture import Architecture
+from edgetran_host.surrogates.contours import contour_figure
 from edgetran_host.surrogates.rows import Rows
 from edgetran_host.surrogates.scoring import Score, score
 from edgetran_host.surrogates.surrogate import Prediction, Surrogate
@@ -23,8 +26,10 @@ TITLES = {"latency_s": "latency, s", "energy_j": "energy, J", "peak_power_w": "p
 STYLE = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto}img{width:100%}"
 
 
-def write_page(surrogate: Surrogate, rows: Rows, path: Path) -> None:
-    """One self-contained HTML file."""
+def write_page(
+    surrogate: Surrogate, rows: Rows, path: Path, designs: Sequence[Architecture] = ()
+) -> None:
+    """One self-contained HTML file; designs: those of the rows, where they are known."""
     parts = [
         f"<h1>Surrogate of {surrogate.rows} rows, on {len(rows)} rows</h1>",
         _image("predicted against measured", predicted_against_measured(surrogate, rows)),
@@ -32,6 +37,14 @@ def write_page(surrogate: Surrogate, rows: Rows, path: Path) -> None:
     ]
     if any(measure.curve for measure in surrogate.measures.values()):
         parts.append(_image("learning curve", learning_curve(surrogate)))
+    over_both = contour_figure(surrogate, rows, designs) if designs else None
+    if over_both is not None:
+        parts.append(_image("predicted latency over depth and width", over_both))
+        parts.append(
+            "<p>Lines join designs of equal predicted latency, in seconds; heads and feed-forward"
+            " stacks are like those measured. Points are measured designs, in the colour of their"
+            " own latency.</p>"
+        )
     for name, measure in surrogate.measures.items():
         if measure.confidence.reason:
             said = f"{name}: low confidence, {measure.confidence.reason}"

@@ -64,6 +64,18 @@ def others_than(board: str) -> list[Surrogate]:
     return [load_shipped(name) for name in shipped_names() if name.partition(":")[0] != board]
 
 
+def others_with_datasheets(
+    board: str,
+) -> list[tuple[Surrogate, edgetran_devices.UnitModel]]:
+    """The same with what the catalogue says of each."""
+    found = []
+    for name in shipped_names():
+        unit = datasheet(name)[1]
+        if name.partition(":")[0] != board and unit is not None:
+            found.append((load_shipped(name), unit))
+    return found
+
+
 def bare(surrogate: Surrogate) -> Surrogate:
     """Without what belongs to its own campaign, small enough to ship."""
     measures = {
