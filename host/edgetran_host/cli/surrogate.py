@@ -194,20 +194,30 @@ def show(model: str, as_json: bool) -> None:
 
 
 @surrogate.command()
-@data_argument
+@click.argument("data", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 @out_option
 @click.option("--board", default="", help="Whose datasheet helps: a name of `device list`.")
 @json_option
 def borrow(data: tuple[Path, ...], out: Path, board: str, as_json: bool) -> None:
-    """Start a new board from a few rows, with other boards' costs."""
+    """Start a new board from a few rows, with other boards' costs; from none, with --board."""
+    from edgetran_protos.errors import UsageError
+
     from edgetran_host.cli.surrogate_tables import show_surrogate
-    from edgetran_host.surrogates.few_shot import fit_few
+    from edgetran_host.surrogates.few_shot import fit_few, fit_none
     from edgetran_host.surrogates.rows import read_rows
-    from edgetran_host.surrogates.shipped import datasheet, others_than
+    from edgetran_host.surrogates.shipped import datasheet, others_than, others_with_datasheets
     from edgetran_host.surrogates.storing import save
+    from edgetran_host.surrogates.terms import ARCHITECTURE_TERMS
 
     board_id, unit = datasheet(board)
-    found = fit_few(read_rows(data), others_than(board_id), unit)
+    if data:
+        found = fit_few(read_rows(data), others_than(board_id), unit)
+    elif unit is not None:
+        found = fit_none(tuple(ARCHITECTURE_TERMS), others_with_datasheets(board_id), unit)
+    else:
+        raise UsageError(
+            "without rows a datasheet is needed", hint="give rows, or --board of `device list`"
+        )
     save(found, out)
     show_surrogate(found, as_json=as_json)
 
