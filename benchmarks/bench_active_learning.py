@@ -24,7 +24,7 @@ from edgetran_host.learning.learner import Learner, fit_latency
 from edgetran_host.measuring.profiling import Request
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.design_space import DesignSpace
-from edgetran_host.space.embedding import encode
+from edgetran_host.space.embedding import embed
 from edgetran_host.surrogates.cost_model import Inputs
 from edgetran_host.surrogates.rows import Rows, rows_of
 from edgetran_host.surrogates.terms import SEQUENCE_LENGTH
@@ -118,7 +118,7 @@ _EMBEDDING: dict[str, np.ndarray] = {}  # of the fresh designs, by identity
 def _embedded(raw: Raw) -> np.ndarray:
     space = DesignSpace.flexibert2()
     designs = [Architecture.from_dict(row["architecture"]) for row in raw]
-    return np.array([encode(design, space) for design in designs])
+    return np.array([embed(design, space) for design in designs])
 
 
 def _rows(raw: Raw, asked: Sequence[int] | np.ndarray) -> Rows:

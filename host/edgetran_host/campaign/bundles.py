@@ -47,7 +47,7 @@ class Bundles:
             pad_id=0,
             layer_norm_eps=1e-12,
             dropout=0.0,
-            pooling="cls",
+            pooling="mean",  # as a seed is deployed; a cls pooler spares the last layer
             outputs=2,
             sequence_length=self._length,
         )
