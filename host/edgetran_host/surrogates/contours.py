@@ -27,6 +27,9 @@ DRAWN = 16  # designs a point of the grid
 WIDTHS = 9
 MOST_DEPTHS = 12
 LINES = 10
+DARKEST = 2.5  # of the largest latency: lines and labels stay legible
+APART = 0.12  # layers: equal depths and widths do not hide each other
+MARGIN = 0.04  # of either axis
 SEED = 0
 
 
@@ -78,7 +81,7 @@ def contour_figure(
 
     measured = rows.measures[MEASURE]
     ends = np.array([*found.values.ravel(), *measured[np.isfinite(measured)]])
-    norm = LogNorm(float(ends.min()), float(ends.max()))
+    norm = LogNorm(float(ends.min()), DARKEST * float(ends.max()))
     levels = np.geomspace(found.values.min(), found.values.max() * 1.0001, LINES)
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -88,8 +91,9 @@ def contour_figure(
         found.depths, found.widths, found.values, levels[1:-1], colors="#555555", linewidths=0.8
     )
     axes.clabel(lines, fmt=lambda value: f"{value:.2g}", fontsize=8)
+    aside = np.random.default_rng(SEED).uniform(-APART, APART, len(designs))
     points = axes.scatter(
-        [len(design.layers) for design in designs],
+        np.array([len(design.layers) for design in designs]) + aside,
         [float(np.mean([layer.hidden for layer in design.layers])) for design in designs],
         c=measured,
         norm=norm,
@@ -98,12 +102,19 @@ def contour_figure(
         linewidths=0.8,
         s=32,
         zorder=3,
-        clip_on=False,
     )
     figure.colorbar(points, ax=axes, label="latency, s")
+    axes.set_xlim(*_with_margin(found.depths))
+    axes.set_ylim(*_with_margin(found.widths))
+    axes.set_xticks(sorted({len(design.layers) for design in designs}))
     axes.set_xlabel("layers")
     axes.set_ylabel("hidden size, mean of the layers")
     return figure
+
+
+def _with_margin(values: np.ndarray) -> tuple[float, float]:
+    margin = MARGIN * float(np.ptp(values))
+    return float(values.min()) - margin, float(values.max()) + margin
 
 
 def _as_wide(layer: Layer, hidden: int) -> Layer:

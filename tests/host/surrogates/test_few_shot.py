@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import edgetran_devices
 import numpy as np
 import pytest
-from edgetran_host.surrogates.few_shot import datasheet_source, fit_few
+from edgetran_host.space.identity import architecture_id
+from edgetran_host.surrogates.contours import contour, contour_figure, designs_of
+from edgetran_host.surrogates.cost_model import CostModel, Effects
+from edgetran_host.surrogates.few_shot import datasheet_source, fit_few, fit_none
 from edgetran_host.surrogates.plots import write_page
 from edgetran_host.surrogates.rows import Rows, read_rows, rows_of
 from edgetran_host.surrogates.scoring import score
@@ -19,7 +24,12 @@ from edgetran_host.surrogates.shipped import (
     others_than,
     shipped_names,
 )
-from edgetran_host.surrogates.surrogate import Surrogate, fit_surrogate
+from edgetran_host.surrogates.surrogate import (
+    Confidence,
+    MeasureModel,
+    Surrogate,
+    fit_surrogate,
+)
 from edgetran_protos.errors import DataError
 
 from tests.host.surrogates.conftest import MakeRows
@@ -100,3 +110,39 @@ def test_a_page_of_plots(tmp_path: Path, surrogate: Surrogate, rows: Rows) -> No
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
     assert "http" not in page
+
+
+def test_a_page_draws_depth_and_width_of_known_designs(
+    tmp_path: Path, surrogate: Surrogate, rows: Rows, make_rows: MakeRows
+) -> None:
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps(make_rows(28)))
+    designs = designs_of([data])
+    assert [architecture_id(one) for one in designs] == list(rows.ids)
+    found = contour(surrogate, designs)
+    assert (np.diff(found.values, axis=0) > 0).all(), "wider costs more"
+    assert (np.diff(found.values, axis=1) > 0).all(), "deeper costs more"
+    assert contour_figure(surrogate, rows, designs[:5]) is None, "designs of other rows"
+    write_page(surrogate, rows, tmp_path / "page.html", designs)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("image/png") == 3
+
+
+def test_without_rows_boards_of_like_ratios_foretell_a_new_one(rows: Rows) -> None:
+    """Three boards, each three times its datasheet: so is the fourth."""
+    new = edgetran_devices.load_board("rpi4").units["cpu"]
+    units = [new, replace(new, fp32_flops=4e9), replace(new, bandwidth_bytes_s=9e9)]
+    boards = [(_three_times(unit, rows), unit) for unit in units]
+    fourth = replace(new, fp32_flops=2e10)
+    found = fit_none(rows.names, boards, fourth)
+    truth = 3 * rows.terms @ datasheet_source(fourth, rows.names).costs
+    foretold = found.predict(rows)["latency_s"]
+    assert np.median(np.abs(foretold.value / truth - 1)) < 0.25
+    assert found.measures["latency_s"].confidence.level == "low"
+    with pytest.raises(DataError, match="1 other boards"):
+        fit_none(rows.names, boards[:1], fourth)
+
+
+def _three_times(unit: edgetran_devices.UnitModel, rows: Rows) -> Surrogate:
+    costs = 3 * datasheet_source(unit, rows.names).costs
+    measure = MeasureModel(CostModel(Effects(), 0.0, costs, 1e-9), 0.1, 0.1, Confidence("high", ""))
+    return Surrogate(rows.names, (), 20, {}, {"latency_s": measure})
