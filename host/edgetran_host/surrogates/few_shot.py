@@ -90,10 +90,8 @@ def fit_none(
     terms = _typical_terms()
     measures = {}
     for name in MEASURES:
-        if KINDS[name].is_sum:
-            having = [
-                (one.measures[name].model, sheet) for one, sheet in known if name in one.measures
-            ]
+        having = [(one.measures[name].model, sheet) for one, sheet in known if name in one.measures]
+        if KINDS[name].is_sum and len(having) >= 2:
             measures[name] = _scaled(name, names, having, unit, terms)
     return Surrogate(names, (), 0, {}, measures)
 
