@@ -97,6 +97,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         if values["tls"] or not (values["insecure"] or is_loopback(host))
         else None,
         emulate=values["emulate"],
+        calibration=values["calibration"],
+        calibration_seed=values["calibration_seed"],
         threads=values["threads"],
         ready_file=values["ready_file"],
         idle_exit_s=values["idle_exit_s"],
@@ -127,10 +129,17 @@ def _check(settings: Settings, as_json: bool) -> int:
 
 def _announce(board: Board, address: str) -> None:
     name = f"{board.id}:{board.unit}" if board.unit != "cpu" else board.id
-    note = " (EMULATED: times, energy and power are modelled)" if board.emulated else ""
+    note = f" (EMULATED, {board.calibration}: times, energy and power are modelled)"
+    note = note if board.emulated else ""
     print(f"edgetran-daemon serving {name}{note} on {address}", flush=True)
 
 
 def _announce_json(board: Board, address: str) -> None:
-    ready = {"address": address, "board": board.id, "emulated": board.emulated, "pid": os.getpid()}
+    ready = {
+        "address": address,
+        "board": board.id,
+        "emulated": board.emulated,
+        "calibration": board.calibration,
+        "pid": os.getpid(),
+    }
     print(json.dumps(ready), flush=True)

@@ -169,7 +169,7 @@ def _modelled_energy(board: Board, served: dict[str, ServedModel]) -> Metric:
     for model, one in served.items():
         if board.model is not None:
             energy_j = sum(
-                compute.infer.count * predict(board.model, one.variant.work, rows).energy_j
+                compute.infer.count * (predict(board.model, one.variant.work, rows).energy_j or 0.0)
                 for rows, compute in list(one.statistics.by_batch.items())
             )
             family.add_metric([model], energy_j)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import grpc
+from edgetran_devices import RESIDENT
 from edgetran_protos.errors import BoardBusy, PortInUse, UsageError
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import (
     add_DeploymentServiceServicer_to_server,
@@ -74,10 +75,22 @@ OnReady = Callable[[Board, str], None]
 async def serve(settings: Settings, on_ready: OnReady) -> None:
     """Until SIGTERM, SIGINT or idleness. Raises EdgeTranError when it cannot start."""
     heap.keep_little()
-    board = emulated(settings.emulate) if settings.emulate else this_machine()
+    board = board_of(settings)
     with locked_state(settings.state):
         check_port(settings.host, settings.port)
         await Daemon(settings, board).run(on_ready)
+
+
+def board_of(settings: Settings) -> Board:
+    """Raises UnknownTarget, UsageError."""
+    if settings.emulate:
+        return emulated(settings.emulate, settings.calibration, settings.calibration_seed)
+    if settings.calibration != RESIDENT or settings.calibration_seed is not None:
+        raise UsageError(
+            "a calibration is that of an emulated board",
+            hint="add --emulate BOARD, or leave it out",
+        )
+    return this_machine()
 
 
 class Daemon:
@@ -92,7 +105,7 @@ class Daemon:
         threads = settings.threads or free_cores()
         blobs = BlobStore(settings.state, limit_bytes=settings.store_limit_bytes)
         store = BundleStore(blobs)
-        clock = BoardClock(board.model)
+        clock = BoardClock(board)
         sensors = known_sensors(settings.sensors)
         device = Device(board, sensors, threads, lambda: clock.busy_s, settings.sensors.use)
         self._deployments = Deployments(

@@ -1,17 +1,22 @@
 """The boards edgetran knows, read from one TOML file each, so that a board is data.
 
-A name is a board's id, one of its aliases, or either with a unit: "nano:gpu".
+A name is a board's id, one of its aliases, or either with a unit: "nano:gpu". Boards that
+their user calibrated lie in a folder of the user's own and win over those that come along.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
+
+from edgetran_devices.calibration import RESIDENT, Calibration, read_calibration
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +24,7 @@ else:
     import tomli as tomllib
 
 BOARDS = Path(__file__).parent / "boards"
+OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class UnknownBoard(KeyError):
@@ -41,7 +47,7 @@ class UnknownBoard(KeyError):
 
 @dataclass(frozen=True)
 class UnitModel:
-    """What one compute unit of a board sustains; every figure is a model, not a measurement."""
+    """What one compute unit of a board sustains; a model, unless `measured` says of what."""
 
     name: str  # "cpu", "gpu", "npu"
     runtimes: tuple[str, ...]  # first available wins
@@ -50,13 +56,22 @@ class UnitModel:
     bandwidth_bytes_s: float  # memory traffic, sustained
     launch_s: float  # cost of one kernel
     overhead_s: float  # cost of one inference, whatever its size
-    idle_w: float
-    active_w: float  # mean while it computes
-    peak_w: float
+    idle_w: Optional[float]  # None: nobody measured it
+    active_w: Optional[float]  # mean while it computes
+    peak_w: Optional[float]
     p95_ratio: float  # 95th percentile of latency over its median
     p99_ratio: float
     relative_error: float  # half-width of the model's interval, as a share
     source: str  # where the figures come from and how
+    operation_j: float = 0.0  # an operation's energy beyond that of `active_w`
+    energy_error: Optional[float] = None  # None: as latency's
+    peak_error: Optional[float] = None
+    measured: Mapping[str, Any] = field(default_factory=dict)  # date, records; empty: a data sheet
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)  # beside the resident one
+
+    @property
+    def calibration_names(self) -> tuple[str, ...]:
+        return (RESIDENT, *self.calibrations)
 
 
 @dataclass(frozen=True)
@@ -78,17 +93,40 @@ class BoardSpec:
 
 
 def names() -> tuple[str, ...]:
-    """The ids of all boards, sorted."""
+    """The ids of all boards that come along, sorted."""
     return tuple(sorted(_catalogue()))
+
+
+def own_folder() -> Path:
+    """Where boards that were calibrated lie: $EDGETRAN_HOME/catalogue, else ~/.edgetran's."""
+    return Path(os.environ.get("EDGETRAN_HOME") or "~/.edgetran").expanduser() / "catalogue"
+
+
+def own_names() -> tuple[str, ...]:
+    """The names of boards that their user calibrated, sorted."""
+    return tuple(sorted(path.stem for path in own_folder().glob("[!.]*.toml")))
 
 
 def load_board(name: str) -> BoardSpec:
     """The board with this id or alias. Raises UnknownBoard."""
-    wanted = name.strip().lower()
+    wanted = name.strip()
+    shipped = _shipped(wanted.lower())
+    found = _own(wanted) or (shipped and _own(shipped.id)) or shipped
+    if found is None:
+        raise _unknown(name, _all_names())
+    return found
+
+
+def _shipped(wanted: str) -> Optional[BoardSpec]:
     for spec in _catalogue().values():
         if wanted == spec.id or wanted in spec.aliases:
             return spec
-    raise _unknown(name, _all_names())
+    return None
+
+
+def _own(name: str) -> Optional[BoardSpec]:
+    path = own_folder() / f"{name}.toml"
+    return read_board(path) if OWN_NAME.fullmatch(name) and path.is_file() else None
 
 
 def resolve(target: str) -> tuple[BoardSpec, str]:
@@ -112,7 +150,16 @@ def read_board(path: Path) -> BoardSpec:
 
 
 def _unit(name: str, values: Mapping[str, Any]) -> UnitModel:
-    return UnitModel(name=name, **{**values, "runtimes": tuple(values["runtimes"])})
+    calibrations = {
+        called: read_calibration(called, table)
+        for called, table in values.get("calibrations", {}).items()
+    }
+    powers = dict.fromkeys(("idle_w", "active_w", "peak_w"))  # a board without a sensor has none
+    runtimes = tuple(values["runtimes"])
+    return UnitModel(
+        name=name,
+        **{**powers, **values, "runtimes": runtimes, "calibrations": calibrations},
+    )
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +168,8 @@ def _catalogue() -> Mapping[str, BoardSpec]:
 
 
 def _all_names() -> tuple[str, ...]:
-    return tuple(name for spec in _catalogue().values() for name in (spec.id, *spec.aliases))
+    shipped = (name for spec in _catalogue().values() for name in (spec.id, *spec.aliases))
+    return tuple(dict.fromkeys((*shipped, *own_names())))
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> UnknownBoard:

@@ -3,21 +3,22 @@
 Symbols, for one inference of b rows on one unit:
 
     t = t0 + k * tk + max(F b / Rf + Q b / Rq, (W + A b) / B)
-    E = P t
+    E = P t + e (F + Q) b
 
 t0 overhead_s, k kernel launches, tk launch_s, F float and Q 8-bit operations a
 row at Rf and Rq a second, W weight bytes (read once a batch), A activation bytes
-a row, B bandwidth, P mean power while computing. Embedding tables count nothing:
+a row, B bandwidth, P mean power while computing, e what an operation draws beyond it (zero
+where only P is known). Embedding tables count nothing:
 only the looked-up rows are read. After Williams, Waterman, Patterson, "Roofline"
 (CACM 2009), with a term for launches, which rule small models.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Optional, Protocol
 
 from edgetran_devices.catalogue import UnitModel
+from edgetran_devices.prediction import Prediction
 
 
 class Work(Protocol):
@@ -35,16 +36,6 @@ class Work(Protocol):
     def kernel_launches(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model of a unit expects of one inference; true within `relative_error`."""
-
-    latency_s: float  # median of one inference (the whole batch)
-    energy_j: float  # gross, of the same scope as the unit's power figures
-    peak_power_w: float
-    relative_error: float = 0.0
-
-
 def predict(unit: UnitModel, work: Work, batch_size: int = 1) -> Prediction:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -53,7 +44,14 @@ def predict(unit: UnitModel, work: Work, batch_size: int = 1) -> Prediction:
         + work.kernel_launches * unit.launch_s
         + max(_compute_s(unit, work, batch_size), _memory_s(unit, work, batch_size))
     )
-    return Prediction(latency_s, unit.active_w * latency_s, unit.peak_w, unit.relative_error)
+    return Prediction(
+        latency_s,
+        _energy_j(unit, work, batch_size, latency_s),
+        unit.peak_w,
+        unit.relative_error,
+        unit.energy_error,
+        unit.peak_error,
+    )
 
 
 def _compute_s(unit: UnitModel, work: Work, batch_size: int) -> float:
@@ -62,3 +60,11 @@ def _compute_s(unit: UnitModel, work: Work, batch_size: int) -> float:
 
 def _memory_s(unit: UnitModel, work: Work, batch_size: int) -> float:
     return (work.weight_bytes + batch_size * work.elementwise_bytes) / unit.bandwidth_bytes_s
+
+
+def _energy_j(unit: UnitModel, work: Work, batch_size: int, latency_s: float) -> Optional[float]:
+    """None: nobody measured what the unit draws."""
+    if unit.active_w is None:
+        return None
+    operations = batch_size * (work.matmul_flops + work.int8_ops)
+    return unit.active_w * latency_s + unit.operation_j * operations

@@ -74,6 +74,7 @@ def board_info(raw: device_pb2.DescribeResponse) -> BoardInfo:
         title=raw.title,
         unit=raw.unit,
         emulated=raw.emulated,
+        calibration=raw.calibration,
         daemon_version=raw.daemon_version,
         soc=raw.soc,
         cpu_count=raw.cpu_count,
@@ -177,6 +178,7 @@ def answer(raw: text_pb2.PredictResponse) -> Answer:
         infer_s=raw.infer_s,
         modelled_infer_s=raw.modelled_infer_s if raw.HasField("modelled_infer_s") else None,
         emulated=raw.emulated,
+        calibration=raw.calibration,
     )
 
 
@@ -208,6 +210,7 @@ def measurement(raw: measurement_pb2.MeasureRecord) -> Measurement:
         started_unix_s=raw.started_unix_s,
         energy_net_j=_quantity(raw, "energy_net_j"),
         idle_power_w=raw.idle_power_w if raw.HasField("idle_power_w") else None,
+        calibration=raw.calibration,
         document=json.loads(raw.document) if raw.document else {},
     )
 

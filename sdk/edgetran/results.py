@@ -42,6 +42,7 @@ class BoardInfo:
     host_platform: str  # where the daemon itself runs
     runtimes: tuple[RuntimeInfo, ...]
     sensors: tuple[SensorInfo, ...]
+    calibration: str = ""  # of an emulated board: which of its models answers
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Answer:
     infer_s: float  # the same clock, whole batch
     modelled_infer_s: Optional[float]  # the emulated board's, whole batch
     emulated: bool
+    calibration: str = ""  # of the modelled figure
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Measurement:
     started_unix_s: float
     energy_net_j: Optional[Quantity] = None  # without what the idle board draws meanwhile
     idle_power_w: Optional[float] = None
+    calibration: str = ""  # which of the board's models the figures are of, when modelled
     # the whole record as JSON values; `edgetran verify` derives its figures again
     document: Mapping[str, Any] = field(default_factory=dict)
 

@@ -105,7 +105,10 @@ def test_a_board_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_public_names_are_pinned() -> None:
-    pinned = "BoardSpec Prediction UnitModel UnknownBoard load_board names predict resolve"
+    pinned = (
+        "RESIDENT BoardSpec Calibration Draw NotCovered Prediction UnitModel UnknownBoard"
+        " figures load_board names own_folder own_names predict predict_published resolve"
+    )
     assert edgetran_devices.__all__ == pinned.split()
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 import psutil
-from edgetran_devices import UnitModel, UnknownBoard, load_board, resolve
-from edgetran_protos.errors import UnknownTarget
+from edgetran_devices import RESIDENT, UnitModel, UnknownBoard, load_board, resolve
+from edgetran_protos.errors import UnknownTarget, UsageError
 
 LOCAL = "local"
 LOOK_S = 0.2  # long enough for the clock ticks that the system counts in
@@ -26,6 +26,8 @@ class Board:
     cpu_count: int
     memory_bytes: int
     model: Optional[UnitModel]
+    calibration: str = ""  # of an emulated board: which of its models answers
+    seed: Optional[int] = None  # of a published calibration's scatter; None: without
 
     @property
     def emulated(self) -> bool:
@@ -50,8 +52,8 @@ def this_machine() -> Board:
     )
 
 
-def emulated(target: str) -> Board:
-    """target: "nano" or "nano:gpu". Raises UnknownTarget."""
+def emulated(target: str, calibration: str = RESIDENT, seed: Optional[int] = None) -> Board:
+    """target: "nano" or "nano:gpu". Raises UnknownTarget, UsageError."""
     try:
         spec, unit = resolve(target)
     except UnknownBoard as exc:
@@ -59,6 +61,16 @@ def emulated(target: str) -> Board:
     if unit not in spec.units:
         raise UnknownTarget(
             f"{spec.id} cannot be emulated: it has no model", hint="leave out --emulate"
+        )
+    known = spec.units[unit].calibration_names
+    if calibration not in known:
+        raise UsageError(
+            f"{spec.id}:{unit} has no calibration {calibration!r}",
+            hint=f"it has: {', '.join(known)}",
+        )
+    if seed is not None and calibration == RESIDENT:
+        raise UsageError(
+            "the resident calibration does not scatter", hint="leave out --calibration-seed"
         )
     return Board(
         id=spec.id,
@@ -68,6 +80,8 @@ def emulated(target: str) -> Board:
         cpu_count=spec.cpu_count,
         memory_bytes=spec.memory_bytes,
         model=spec.units[unit],
+        calibration=calibration,
+        seed=seed,
     )
 
 

@@ -79,7 +79,9 @@ class Telemetry:
         busy_s = self._modelled_busy_s()
         share = min(1.0, (busy_s - self._last_busy_s) / period_s)
         self._last_busy_s = busy_s
-        power_w = unit.idle_w + share * (unit.active_w - unit.idle_w)
+        power_w = None
+        if unit.idle_w is not None and unit.active_w is not None:
+            power_w = unit.idle_w + share * (unit.active_w - unit.idle_w)
         memory = sum(_resident_bytes(child) for child in psutil.Process().children())
         return Sample(now_s, power_w, None, None, memory, None, modelled=True)
 

@@ -6,15 +6,17 @@ Nothing in here was measured on the board; every record says so and names its so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Optional
 
-from edgetran_devices import UnitModel, predict
-from edgetran_protos.bundle import Variant, Work
+from edgetran_devices import RESIDENT, NotCovered, UnitModel, figures
+from edgetran_protos.bundle import BundleCard, Variant, Work
+from edgetran_protos.errors import UsageError
 from edgetran_protos.measuring.document import SCHEMA, sealed
 from edgetran_protos.measuring.quantity import Quantity
 from edgetran_protos.measuring.reasons import MODELLED
 
+from edgetran_daemon.board.board import Board
 from edgetran_daemon.measuring.records import MeasureRecord
 
 REASONS = (
@@ -24,22 +26,38 @@ REASONS = (
 )
 
 
-def modelled(facts: Mapping[str, Any], unit: UnitModel, work: Work) -> MeasureRecord:
-    """facts: of the trial that showed that the model works, and of the board."""
-    found = predict(unit, work, facts["batch_size"])
-
-    def quantity(value: float) -> Quantity:
-        error = unit.relative_error
-        return Quantity(value, value * (1 - error), value * (1 + error))
-
-    figures = {
-        "latency_p50_s": quantity(found.latency_s),
-        "latency_p95_s": quantity(found.latency_s * unit.p95_ratio),
-        "latency_p99_s": quantity(found.latency_s * unit.p99_ratio),
-        "energy_j": quantity(found.energy_j),
-        "peak_power_w": quantity(found.peak_power_w),
+def asked_of(
+    board: Board, card: BundleCard, variant: Variant, place: Optional[int] = None
+) -> dict[str, Any]:
+    """Facts that the board's calibration asks about. place: of a measurement, for its scatter."""
+    if board.calibration == RESIDENT:
+        return {"calibration": RESIDENT}
+    return {
+        "calibration": board.calibration,
+        "architecture": dict(card.architecture),
+        "sequence_length": card.sequence_length,
+        "precision": variant.precision,
+        "seed": board.seed if place is not None else None,
+        "place": place,
     }
-    facts = {**facts, "source": unit.source}
+
+
+def modelled(facts: Mapping[str, Any], unit: UnitModel, work: Work) -> MeasureRecord:
+    """facts: of the trial that showed that the model works, of the board, and `asked_of`.
+
+    Raises UsageError for a model that the calibration says nothing of.
+    """
+    name = facts.get("calibration", RESIDENT)
+    try:
+        values = figures(unit, work, facts)
+    except NotCovered as exc:
+        raise UsageError(
+            f"calibration {name}: {exc}",
+            hint="start the daemon with --calibration resident, or measure a design of the study",
+        ) from exc
+    found: dict[str, Any] = {name: value and Quantity(*value) for name, value in values.items()}
+    source = unit.source if name == RESIDENT else unit.calibrations[name].source
+    facts = {**facts, "calibration": name, "source": source}
     document = {
         "schema": SCHEMA,
         "modelled": True,
@@ -48,18 +66,15 @@ def modelled(facts: Mapping[str, Any], unit: UnitModel, work: Work) -> MeasureRe
         "sensor": None,
         "asked": {},
         "samples": [],
-        "figures": {name: asdict(value) for name, value in figures.items()},
+        "figures": {name: value and asdict(value) for name, value in found.items()},
         "verdict": MODELLED,
         "reasons": list(REASONS),
     }
     shown = {name: value for name, value in facts.items() if name != "title"}
+    shown = {name: value for name, value in facts.items() if name in _SHOWN}
     return MeasureRecord(
         **shown,
-        latency_p50_s=figures["latency_p50_s"],
-        latency_p95_s=figures["latency_p95_s"],
-        latency_p99_s=figures["latency_p99_s"],
-        energy_j=figures["energy_j"],
-        peak_power_w=figures["peak_power_w"],
+        **found,
         modelled=True,
         verdict=MODELLED,
         reasons=REASONS,
@@ -70,17 +85,37 @@ def modelled(facts: Mapping[str, Any], unit: UnitModel, work: Work) -> MeasureRe
     )
 
 
+_SHOWN = {field.name for field in fields(MeasureRecord)}
+
+
+@dataclass(frozen=True)
+class Charge:
+    latency_s: float  # the whole batch
+    calibration: str  # that it is of
+
+
 class BoardClock:
     """What the emulated board would have spent on the requests answered so far."""
 
-    def __init__(self, unit: Optional[UnitModel]) -> None:
-        self._unit = unit
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self.busy_s = 0.0
 
-    def charge(self, variant: Variant, rows: int) -> Optional[float]:
-        """Modelled seconds of one inference of `rows` rows; None on a real board."""
-        if self._unit is None:
+    def charge(self, card: BundleCard, variant: Variant, rows: int) -> Optional[Charge]:
+        """Of one inference of `rows` rows; None on a real board.
+
+        A model that the board's calibration says nothing of has resident figures, and says so.
+        """
+        unit = self._board.model
+        if unit is None:
             return None
-        latency_s = predict(self._unit, variant.work, rows).latency_s
-        self.busy_s += latency_s
-        return latency_s
+        facts = {"batch_size": rows, **asked_of(self._board, card, variant)}
+        try:
+            found = figures(unit, variant.work, facts)
+        except NotCovered:
+            facts["calibration"] = RESIDENT
+            found = figures(unit, variant.work, facts)
+        latency = found["latency_p50_s"]
+        assert latency is not None
+        self.busy_s += latency[0]
+        return Charge(latency[0], facts["calibration"])

@@ -24,7 +24,7 @@ from edgetran_daemon.board.kind import kind_of_machine
 from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.measuring.apart import apart
 from edgetran_daemon.measuring.cores import governors, quiet_cores
-from edgetran_daemon.measuring.emulation import modelled
+from edgetran_daemon.measuring.emulation import asked_of, modelled
 from edgetran_daemon.measuring.lease import Lease, Leases, Queued
 from edgetran_daemon.measuring.recording import (
     MAX_RAW_SAMPLES,
@@ -78,6 +78,7 @@ class Measurements:
         self._leases = leases
         self._memory_bytes = memory_bytes
         self._busy = False
+        self._modelled = 0  # measurements since the start: the place of the next in its study
 
     def lease(self, holder: str, ttl_s: float) -> Lease:
         """Raises BoardBusy while another measures or has a lease."""
@@ -185,10 +186,12 @@ class Measurements:
                 await trial.try_out(runs)
         yield MeasureProgress("measure", count, count)
         for trial in trials:
+            asked = asked_of(self._board, trial.bundle.card, trial.variant, self._modelled)
             facts = trial.facts(
                 board=self._board.id, unit=self._board.unit, title=self._board.title
             )
-            yield modelled(facts, model, trial.variant.work)
+            yield modelled({**facts, **asked}, model, trial.variant.work)
+            self._modelled += 1
 
     async def _measure(self, spec: MeasureSpec, trials: list[Trial]) -> AsyncGenerator[Event, None]:
         count = len(spec.subjects)

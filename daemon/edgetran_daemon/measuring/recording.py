@@ -41,7 +41,8 @@ def sensor_of(
     if kind is not None and contract.scope == BOARD:
         unit = kind.units[kind.default_unit]
         idle_w = unit.idle_w
-        load_w = idle_w + (unit.active_w - idle_w) * min(1.0, threads / kind.cpu_count)
+        if idle_w is not None and unit.active_w is not None:
+            load_w = idle_w + (unit.active_w - idle_w) * min(1.0, threads / kind.cpu_count)
     return Sensor(
         name=sensor.name,
         scope=sensor.scope,

@@ -58,6 +58,7 @@ class MeasureRecord:
     started_unix_s: float
     energy_net_j: Optional[Quantity] = None
     idle_power_w: Optional[float] = None
+    calibration: str = ""  # whose figures these are, when modelled
     samples_s: Sequence[float] = field(default=())
     document: Mapping[str, Any] = field(default_factory=dict)  # edgetran_protos.measuring.document
 

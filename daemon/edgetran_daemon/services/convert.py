@@ -18,6 +18,7 @@ from edgetran_daemon.board.describe import Description
 from edgetran_daemon.board.telemetry import Sample
 from edgetran_daemon.deployment.deployments import DeployEvent
 from edgetran_daemon.deployment.ledger import Record
+from edgetran_daemon.measuring.emulation import Charge
 from edgetran_daemon.measuring.lease import Lease, Leases, Queued
 from edgetran_daemon.measuring.records import (
     MeasurePiece,
@@ -39,7 +40,7 @@ def texts(request: text_pb2.PredictRequest) -> list[Text]:
 
 
 def predict_response(
-    model: str, digest: str, variant: str, answer: Answer, modelled_infer_s: Optional[float]
+    model: str, digest: str, variant: str, answer: Answer, charge: Optional[Charge]
 ) -> text_pb2.PredictResponse:
     return text_pb2.PredictResponse(
         model=model,
@@ -51,8 +52,9 @@ def predict_response(
         ],
         tokenize_s=answer.tokenize_s,
         infer_s=answer.infer_s,
-        modelled_infer_s=modelled_infer_s,
-        emulated=modelled_infer_s is not None,
+        modelled_infer_s=charge.latency_s if charge else None,
+        emulated=charge is not None,
+        calibration=charge.calibration if charge else "",
     )
 
 
@@ -119,6 +121,7 @@ def _record(record: MeasureRecord) -> measurement_pb2.MeasureRecord:
         document=json.dumps(record.document),
         energy_net_j=_quantity(record.energy_net_j),
         idle_power_w=record.idle_power_w,
+        calibration=record.calibration,
     )
 
 
@@ -191,6 +194,7 @@ def description(found: Description) -> device_pb2.DescribeResponse:
         title=board.title,
         unit=board.unit,
         emulated=board.emulated,
+        calibration=board.calibration,
         daemon_version=found.daemon_version,
         soc=board.soc,
         cpu_count=board.cpu_count,

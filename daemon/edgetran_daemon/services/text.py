@@ -23,7 +23,7 @@ class TextService(TextServiceServicer):
     async def Predict(self, request: PredictRequest, context: Context) -> PredictResponse:
         name, model = self._deployments.model(request.model)
         answer = await model.predict(convert.texts(request))
-        modelled_s = self._clock.charge(model.variant, len(answer.predictions))
+        charge = self._clock.charge(model.card, model.variant, len(answer.predictions))
         return convert.predict_response(
-            name, model.bundle.digest, model.variant.name, answer, modelled_s
+            name, model.bundle.digest, model.variant.name, answer, charge
         )

@@ -68,7 +68,7 @@ class TensorEndpoint(Endpoint):
                 hint=f"send strings as {TEXT} to the model {self.name}{TEXT_SUFFIX}",
             )
         ran = await self.model.infer(inputs)
-        self.clock.charge(self.model.variant, row_count(inputs))
+        self.clock.charge(self.model.card, self.model.variant, row_count(inputs))
         return ran.outputs
 
 
@@ -88,7 +88,7 @@ class TextEndpoint(Endpoint):
     async def infer(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         texts = _texts(inputs)
         predictions = (await self.model.predict(texts)).predictions
-        self.clock.charge(self.model.variant, len(predictions))
+        self.clock.charge(self.model.card, self.model.variant, len(predictions))
         score = np.array([[one.score] for one in predictions], np.float32)
         if not self.labels:
             return {SCORE: score}

@@ -13,10 +13,9 @@ from pathlib import Path
 from edgetran_devices import names
 from edgetran_protos.errors import EdgeTranError
 
-from edgetran_daemon.board.board import emulated
 from edgetran_daemon.board.describe import RuntimeStatus, runtime_statuses
 from edgetran_daemon.sensors import PowerSensor, known_sensors
-from edgetran_daemon.server import check_port, locked_state
+from edgetran_daemon.server import board_of, check_port, locked_state
 from edgetran_daemon.settings import unit
 from edgetran_daemon.settings.installing import UNIT, system_files
 from edgetran_daemon.settings.settings import Settings, join
@@ -47,7 +46,7 @@ def findings(
         yield _processors(root)
     yield from _state(settings.state)
     yield _address(settings)
-    yield _catalogue(settings.emulate)
+    yield _catalogue(settings)
     yield from _sensors(known_sensors(settings.sensors))
     yield from _buses(root)
     yield _clock(root, clock())
@@ -128,15 +127,19 @@ def _running(state: Path) -> bool:
         return True
 
 
-def _catalogue(emulate: str) -> Finding:
+def _catalogue(settings: Settings) -> Finding:
     known = f"{len(names())} boards"
-    if not emulate:
+    if not settings.emulate:
         return Finding("catalogue", OK, known)
     try:
-        board = emulated(emulate)
+        board = board_of(settings)
     except EdgeTranError as exc:
         return Finding("catalogue", MISSING, str(exc), exc.hint)
-    return Finding("catalogue", WARNING, f"{known}; EMULATED: {board.title}, figures are modelled")
+    return Finding(
+        "catalogue",
+        WARNING,
+        f"{known}; EMULATED: {board.title}, figures are modelled ({board.calibration})",
+    )
 
 
 def _sensors(sensors: tuple[PowerSensor, ...]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from edgetran_devices import RESIDENT
 from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import MAX_MODELS, WatchRule
@@ -74,6 +75,11 @@ KEYS = (
     Key("tls", Switch(), "only paired clients, on this machine too (others always)", False),
     Key("emulate", Text(), "model a board's times and power instead of measuring", "",
         metavar="BOARD[:UNIT]"),
+    Key("calibration", Text(), "which of the emulated board's models answers: a loaded model's "
+        "inference, or what a published study saw of whole processes, protran-2022", RESIDENT,
+        metavar="NAME"),
+    Key("calibration_seed", Whole(1 << 31), "a published calibration's scatter and session drift "
+        "are drawn with it (none: its expected figures)", None, 1, "SEED"),
     Key("state", Place(), "where models are kept (~/.local/state/edgetran)", None,
         "/var/lib/edgetran", "DIR"),
     Key("threads", Whole(256), "a model's threads (the cores that are free at the start)", None, 4),

@@ -19,6 +19,8 @@ environment (EDGETRAN_LISTEN for --listen). The command line wins, then the envi
 examples:
   edgetran-daemon                              serve this machine on 127.0.0.1:50051
   edgetran-daemon --emulate nano:gpu           pretend to be a Jetson Nano's GPU
+  edgetran-daemon --emulate rpi4 --calibration protran-2022
+                                               what a published study would have noted
   edgetran-daemon --listen unix:/run/edgetran.sock
                                                for programs on this machine only
   edgetran-daemon --listen 0.0.0.0:50051 --insecure

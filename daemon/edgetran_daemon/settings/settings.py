@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from edgetran_devices import RESIDENT
 from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import DEFAULT_RULES, Rules
@@ -27,6 +28,8 @@ class Settings:
     port: int  # 0: any free one, or a Unix socket
     state: Path
     emulate: str = ""  # empty: this very machine
+    calibration: str = RESIDENT  # which of the emulated board's models answers
+    calibration_seed: Optional[int] = None  # of a published one's scatter; None: without
     threads: Optional[int] = None  # None: the cores that are free at the start
     ready_file: Optional[Path] = None
     idle_exit_s: Optional[float] = None

@@ -56,6 +56,6 @@ class Bundles:
             graph = Path(scratch) / f"{short_name(design)}.onnx"
             export_graph(TextModel(config), graph)
             made = Path(scratch) / path.name
-            bundle_of_graph(graph, made, self._length)
+            bundle_of_graph(graph, made, self._length, design)
             made.replace(path)
         return Bundle.open(path)

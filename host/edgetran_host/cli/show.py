@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edgetran.results import BoardInfo, Deployment, Prediction
-from edgetran_devices import BoardSpec
+from edgetran_devices import RESIDENT, BoardSpec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -37,7 +37,7 @@ def show_predictions(
             {"text": text, "text_pair": pair, **asdict(one)}
             for text, one in zip(texts, predictions)
         ]
-        print_json({"board": board.board, "emulated": board.emulated, "predictions": answers})
+        print_json({**_whose(board), "predictions": answers})
         return
     console = Console(highlight=False, soft_wrap=True)  # a line an answer, however long
     shown = [one.label or f"{one.score:.3f}" for one in predictions]
@@ -53,7 +53,7 @@ def show_predictions(
 
 def show_deployment(deployment: Deployment, board: BoardInfo, *, as_json: bool) -> None:
     if as_json:
-        print_json({"deployment": asdict(deployment), "emulated": board.emulated})
+        print_json({"deployment": asdict(deployment), **_whose(board)})
         return
     print(
         f"{deployment.model} serves on {board.title}{_tag(board)}: {deployment.variant}, "
@@ -64,7 +64,7 @@ def show_deployment(deployment: Deployment, board: BoardInfo, *, as_json: bool) 
 def show_added(name: str, address: str, board: BoardInfo, *, as_json: bool) -> None:
     if as_json:
         added = {"name": name, "address": address}
-        print_json({**added, "board": board.board, "emulated": board.emulated})
+        print_json({**added, **_whose(board)})
         return
     print(f"{name}: {board.title}{_tag(board)} at {address}")
 
@@ -135,6 +135,7 @@ def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: 
     console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit})")
     if board.emulated:
         console.print(f"EMULATED on {board.host_platform}: {MODELLED_NOTE[2:]}")
+        console.print(f"calibration: {board.calibration}")
     threads = "1 thread" if board.threads == 1 else f"{board.threads} threads"
     console.print(
         f"{escape(board.soc)}, {board.cpu_count} cores, {board.memory_bytes / 2**30:.1f} GiB, "
@@ -163,7 +164,18 @@ def _table(*columns: str) -> Table:
 
 
 def _tag(board: BoardInfo) -> str:
-    return " [EMULATED]" if board.emulated else ""
+    if not board.emulated:
+        return ""
+    return " [EMULATED]" if board.calibration == RESIDENT else f" [EMULATED, {board.calibration}]"
+
+
+def _whose(board: BoardInfo) -> dict[str, object]:
+    """Of which board the figures are, and of which of its models."""
+    return {
+        "board": board.board,
+        "emulated": board.emulated,
+        "calibration": board.calibration,
+    }
 
 
 def show_campaign(outcomes: Sequence[Outcome], *, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edgetran_devices import RESIDENT
+
 MODELLED = "~"
 MODELLED_NOTE = "~ modelled: from the board's model in the catalogue, not measured on a board"
 NO_SENSOR = "no sensor"
@@ -147,7 +149,13 @@ def _board_title(board: dict[str, Any], record: dict[str, Any]) -> str:
     threads = record["threads"]
     measured = f"measured, {threads} thread{'s' if threads > 1 else ''}"
     how = "EMULATED, modelled" if record["modelled"] else measured
-    return f"{board['title']} ({board['unit']}): {how}"
+    return f"{board['title']} ({board['unit']}): {how}{calibration_note(record)}"
+
+
+def calibration_note(record: dict[str, Any]) -> str:
+    """Which of an emulated board's models speaks, where it is not the usual one."""
+    name = record.get("calibration", "")  # runs of before have none
+    return "" if name in ("", RESIDENT) else f" ({name})"
 
 
 def figure(record: dict[str, Any], name: str, factor: float) -> str:

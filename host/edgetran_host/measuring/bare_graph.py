@@ -24,6 +24,8 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_host.export.tensors import read_graph
 from edgetran_host.export.work import count_graph
+from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.identity import architecture_id
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ONE_WORD = canonical_json(
@@ -41,8 +43,13 @@ ONE_WORD = canonical_json(
 )
 
 
-def bundle_of_graph(path: Path, out: Path, length: int) -> Bundle:
-    """length: of a row, where the graph leaves it open. Raises ExportError, UsageError."""
+def bundle_of_graph(
+    path: Path, out: Path, length: int, design: Architecture | None = None
+) -> Bundle:
+    """length: of a row, where the graph leaves it open. design: what the graph was made of.
+
+    Raises ExportError, UsageError.
+    """
     model = read_graph(path)
     if any(tensor.external_data for tensor in model.graph.initializer):
         raise UsageError(
@@ -70,8 +77,8 @@ def bundle_of_graph(path: Path, out: Path, length: int) -> Bundle:
         labels=[],
         sequence_length=length,
         tokenizer_digest=digest_of(ONE_WORD),
-        architecture={},
-        architecture_id="",
+        architecture=design.to_dict() if design else {},
+        architecture_id=architecture_id(design) if design else "",
         variants=[Variant(name, "onnxruntime", precision, digest_of(data), len(data), work, 0.0)],
         golden=Golden([["[UNK]"]], [row], [row], [[0] * length], {name: [[0.0]]}, 0.0),
     )

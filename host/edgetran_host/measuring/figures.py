@@ -53,6 +53,8 @@ def lines(document: Mapping[str, Any]) -> list[Line]:
             ("clock", _range(found, "clock_low_hz", "clock_high_hz", 1e-6, "MHz")),
         ]
     rows += _power_lines(document, shown)
+    if name := facts.get("calibration"):
+        rows.append(("calibration", str(name)))
     return [
         *rows,
         ("load time", f"{facts['load_s']:.2f} s"),

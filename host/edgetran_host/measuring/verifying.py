@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgetran_devices import UnknownBoard, load_board, predict
+from edgetran_devices import UnknownBoard, figures, load_board
 from edgetran_protos.bundle import Work
 from edgetran_protos.errors import DataError
 from edgetran_protos.measuring.document import DocumentError, digest_of, judge_again
@@ -70,23 +70,15 @@ def _modelled(document: Mapping[str, Any]) -> dict[str, Any]:
     facts = document["facts"]
     try:
         unit = load_board(facts["board"]).units[facts["unit"]]
-        found = predict(unit, Work(**facts["work"]), facts["batch_size"])
+        found = figures(unit, Work(**facts["work"]), facts)
     except (UnknownBoard, KeyError, TypeError, ValueError) as exc:
         raise DataError(
             f"the catalogue here has no model for this record: {exc}", hint="upgrade edgetran"
         ) from exc
-    values = {
-        "latency_p50_s": found.latency_s,
-        "latency_p95_s": found.latency_s * unit.p95_ratio,
-        "latency_p99_s": found.latency_s * unit.p99_ratio,
-        "energy_j": found.energy_j,
-        "peak_power_w": found.peak_power_w,
-    }
-    error = unit.relative_error
     return {
         "figures": {
-            name: {"value": value, "low": value * (1 - error), "high": value * (1 + error)}
-            for name, value in values.items()
+            name: value and dict(zip(("value", "low", "high"), value))
+            for name, value in found.items()
         },
         "verdict": MODELLED,
         "reasons": [name for name in document["reasons"] if name.endswith(_OWN)],

@@ -90,8 +90,12 @@ def fit_none(
     terms = _typical_terms()
     measures = {}
     for name in MEASURES:
-        having = [(one.measures[name].model, sheet) for one, sheet in known if name in one.measures]
-        if KINDS[name].is_sum and len(having) >= 2:
+        having = [
+            (one.measures[name].model, sheet)
+            for one, sheet in known
+            if name in one.measures and _tells(name, sheet)
+        ]
+        if _tells(name, unit) and KINDS[name].is_sum and len(having) >= 2:
             measures[name] = _scaled(name, names, having, unit, terms)
     return Surrogate(names, (), 0, {}, measures)
 
@@ -138,8 +142,14 @@ def _mean_board(
     return CostModel(Effects(), level * max(0.0, constant), level * costs, least=1e-12)
 
 
+def _tells(name: str, unit: UnitModel) -> bool:
+    """A board that was calibrated without a power sensor tells no energy."""
+    return name != "energy_j" or unit.active_w is not None
+
+
 def _sheet_costs(name: str, unit: UnitModel, names: Sequence[str]) -> np.ndarray:
-    return (unit.active_w if name == "energy_j" else 1.0) * datasheet_source(unit, names).costs
+    watts = unit.active_w or 0.0 if name == "energy_j" else 1.0
+    return watts * datasheet_source(unit, names).costs
 
 
 def _smooth(model: CostModel, terms: np.ndarray) -> np.ndarray:
@@ -186,7 +196,7 @@ def _sources(
         if other.names == names and name in other.measures
     ]
     found = [Source(0.0, model.costs) for model in models if model.costs.any()]
-    if unit:
+    if unit and _tells(name, unit):
         found.append(Source(0.0, _sheet_costs(name, unit, names)))
     return found
 

@@ -1,4 +1,4 @@
-"""Surrogates that come with edgetran, fitted on published measurements (see boards/NOTICE).
+"""Surrogates that come with edgetran, fitted on published measurements (see their NOTICE).
 
 They are starting points: their costs hold for the software of 2022 and for whole processes,
 start-up included. Recalibrate them by a few rows of your own, or let a new board borrow them.
@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import edgetran_devices
+from edgetran_devices.calibration import PUBLISHED
 from edgetran_protos.errors import DataError
 
 from edgetran_host.surrogates.storing import load
 from edgetran_host.surrogates.surrogate import Surrogate
 
-FOLDER = Path(__file__).parent / "boards"
+FOLDER = PUBLISHED  # their costs are those of the published calibrations
 
 
 def shipped_names() -> tuple[str, ...]:

@@ -6,15 +6,29 @@ import dataclasses
 
 import pytest
 from edgetran_daemon.board.board import emulated, this_machine
-from edgetran_daemon.measuring.emulation import BoardClock, modelled
-from edgetran_devices import UnitModel, load_board, names
-from edgetran_protos.bundle import Variant, Work
-from edgetran_protos.errors import UnknownTarget
+from edgetran_daemon.measuring.emulation import BoardClock, Charge, asked_of, modelled
+from edgetran_devices import RESIDENT, UnitModel, load_board, names, predict_published
+from edgetran_protos.bundle import BundleCard, Golden, Variant, Work
+from edgetran_protos.errors import UnknownTarget, UsageError
 from edgetran_protos.measuring.document import check, digest_of
 from edgetran_protos.measuring.reasons import MODELLED
 
 WORK = Work(4e7, 2e7, 3e6, 5e6, 1e6, 60)
 VARIANT = Variant("onnxruntime-int8", "onnxruntime", "int8", "sha256:0", 10, WORK, 0.0)
+DESIGN = {"l": 1, "o": [["sa_sdp_64"] * 2], "h": [128], "f": [[512]]}
+PROTRAN = "protran-2022"
+CARD = BundleCard(
+    name="design",
+    task="regression",
+    labels=[],
+    sequence_length=128,
+    tokenizer_digest="sha256:0",
+    architecture=DESIGN,
+    architecture_id="",
+    variants=[VARIANT],
+    golden=Golden([], [], [], [], {}, 0.0),
+)
+FP32 = dataclasses.replace(VARIANT, precision="fp32")
 UNITS = [unit for name in names() for unit in load_board(name).units.values()]
 
 
@@ -82,19 +96,19 @@ def test_a_modelled_record_cannot_be_taken_for_a_measured_one() -> None:
 
 def test_the_clock_adds_up_what_the_board_would_have_spent() -> None:
     unit = load_board("nano").units["gpu"]
-    clock = BoardClock(unit)
+    clock = BoardClock(emulated("nano:gpu"))
     assert clock.busy_s == 0
-    first, second = clock.charge(VARIANT, 1), clock.charge(VARIANT, 5)
-    assert first == pytest.approx(expected_s(unit, 1))
-    assert second == pytest.approx(expected_s(unit, 5))
+    first, second = clock.charge(CARD, VARIANT, 1), clock.charge(CARD, VARIANT, 5)
+    assert first == Charge(pytest.approx(expected_s(unit, 1)), RESIDENT)
+    assert second == Charge(pytest.approx(expected_s(unit, 5)), RESIDENT)
     assert first is not None
     assert second is not None
-    assert clock.busy_s == pytest.approx(first + second)
+    assert clock.busy_s == pytest.approx(first.latency_s + second.latency_s)
 
 
 def test_a_real_board_has_no_modelled_time() -> None:
-    clock = BoardClock(None)
-    assert clock.charge(VARIANT, 1) is None
+    clock = BoardClock(this_machine())
+    assert clock.charge(CARD, VARIANT, 1) is None
     assert clock.busy_s == 0
 
 
@@ -113,4 +127,64 @@ def test_boards_say_what_they_are() -> None:
 def test_what_cannot_be_emulated(name: str) -> None:
     with pytest.raises(UnknownTarget) as caught:
         emulated(name)
+    assert caught.value.hint
+
+
+def test_a_published_calibration_answers_for_a_design_of_the_study() -> None:
+    board = emulated("rpi4", PROTRAN)
+    assert board.model is not None
+    found = modelled({**facts(), **asked_of(board, CARD, FP32, 0)}, board.model, WORK)
+    wanted = predict_published(board.model.calibrations[PROTRAN], DESIGN)
+    assert found.calibration == PROTRAN
+    assert found.source == board.model.calibrations[PROTRAN].source
+    assert found.latency_p50_s.value == pytest.approx(wanted.latency_s)
+    assert found.energy_j is not None
+    assert found.energy_j.value == pytest.approx(wanted.energy_j)
+    assert found.document["facts"]["calibration"] == PROTRAN
+    resident = modelled(facts(), board.model, WORK)
+    assert resident.calibration == RESIDENT
+    assert found.latency_p50_s.value > 10 * resident.latency_p50_s.value
+
+
+def test_scatter_follows_the_seed_and_the_place() -> None:
+    def measured(seed: int | None, place: int) -> float:
+        board = emulated("m1", PROTRAN, seed)
+        assert board.model is not None
+        asked = asked_of(board, CARD, FP32, place)
+        return modelled({**facts(), **asked}, board.model, WORK).latency_p50_s.value
+
+    assert measured(1, 0) == measured(1, 0)
+    assert len({measured(1, 0), measured(1, 1), measured(2, 0), measured(None, 0)}) == 4
+    assert measured(None, 0) == measured(None, 1)
+
+
+@pytest.mark.parametrize(
+    ("card", "variant", "told"),
+    [
+        (CARD, VARIANT, "int8"),
+        (dataclasses.replace(CARD, architecture={}), FP32, "architecture"),
+        (dataclasses.replace(CARD, sequence_length=32), FP32, "32"),
+    ],
+)
+def test_of_what_the_study_did_not_measure_only_the_resident_model_speaks(
+    card: BundleCard, variant: Variant, told: str
+) -> None:
+    board = emulated("rpi4", PROTRAN)
+    assert board.model is not None
+    asked = asked_of(board, card, variant, 0)
+    with pytest.raises(UsageError, match=told) as caught:
+        modelled({**facts(), **asked}, board.model, WORK)
+    assert "resident" in (caught.value.hint or "")
+    assert BoardClock(board).charge(card, variant, 1) == Charge(
+        pytest.approx(expected_s(board.model, 1)), RESIDENT
+    )
+
+
+@pytest.mark.parametrize(
+    ("calibration", "seed"),
+    [("protran", None), ("", None), (RESIDENT, 3), ("protran-2022-main", 1)],
+)
+def test_a_calibration_that_a_board_has_not_is_refused(calibration: str, seed: int | None) -> None:
+    with pytest.raises(UsageError) as caught:
+        emulated("rpi4", calibration, seed)
     assert caught.value.hint

@@ -97,6 +97,8 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "insecure": "true",
         "tls": "true",
         "emulate": "nano",
+        "calibration": "protran-2022",
+        "calibration_seed": "11",
         "state": "/somewhere",
         "threads": "7",
         "ready_file": "/ready",

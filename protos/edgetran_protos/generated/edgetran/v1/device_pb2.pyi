@@ -44,6 +44,7 @@ class DescribeResponse(google.protobuf.message.Message):
     SENSORS_FIELD_NUMBER: builtins.int
     THREADS_FIELD_NUMBER: builtins.int
     HOST_PLATFORM_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
     board: builtins.str
     """catalogue id, e.g. "jetson-nano" """
     title: builtins.str
@@ -59,6 +60,8 @@ class DescribeResponse(google.protobuf.message.Message):
     """intra-op threads a worker gets"""
     host_platform: builtins.str
     """where the daemon itself runs, e.g. "linux x86_64" """
+    calibration: builtins.str
+    """which of an emulated board's models answers, e.g. "resident" """
     @property
     def runtimes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___RuntimeInfo]: ...
     @property
@@ -78,8 +81,9 @@ class DescribeResponse(google.protobuf.message.Message):
         sensors: collections.abc.Iterable[Global___SensorInfo] | None = ...,
         threads: builtins.int = ...,
         host_platform: builtins.str = ...,
+        calibration: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "cpu_count", b"cpu_count", "daemon_version", b"daemon_version", "emulated", b"emulated", "host_platform", b"host_platform", "memory_bytes", b"memory_bytes", "runtimes", b"runtimes", "sensors", b"sensors", "soc", b"soc", "threads", b"threads", "title", b"title", "unit", b"unit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "calibration", b"calibration", "cpu_count", b"cpu_count", "daemon_version", b"daemon_version", "emulated", b"emulated", "host_platform", b"host_platform", "memory_bytes", b"memory_bytes", "runtimes", b"runtimes", "sensors", b"sensors", "soc", b"soc", "threads", b"threads", "title", b"title", "unit", b"unit"]) -> None: ...
 
 Global___DescribeResponse: typing_extensions.TypeAlias = DescribeResponse
 

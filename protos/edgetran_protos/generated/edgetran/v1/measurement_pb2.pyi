@@ -399,6 +399,7 @@ class MeasureRecord(google.protobuf.message.Message):
     DOCUMENT_FIELD_NUMBER: builtins.int
     ENERGY_NET_J_FIELD_NUMBER: builtins.int
     IDLE_POWER_W_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
     bundle_digest: builtins.str
     variant: builtins.str
     board: builtins.str
@@ -423,6 +424,8 @@ class MeasureRecord(google.protobuf.message.Message):
     document: builtins.str
     """the whole record as JSON: edgetran_protos.measuring.document"""
     idle_power_w: builtins.float
+    calibration: builtins.str
+    """whose figures these are, when modelled: "resident", ..."""
     @property
     def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """why the verdict is not "valid", machine-readable"""
@@ -479,9 +482,10 @@ class MeasureRecord(google.protobuf.message.Message):
         document: builtins.str = ...,
         energy_net_j: Global___Quantity | None = ...,
         idle_power_w: builtins.float | None = ...,
+        calibration: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_idle_power_w", b"_idle_power_w", "energy_j", b"energy_j", "energy_net_j", b"energy_net_j", "idle_power_w", b"idle_power_w", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "peak_power_w", b"peak_power_w"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_idle_power_w", b"_idle_power_w", "artefact_bytes", b"artefact_bytes", "batch_size", b"batch_size", "board", b"board", "bundle_digest", b"bundle_digest", "document", b"document", "energy_j", b"energy_j", "energy_net_j", b"energy_net_j", "idle_power_w", b"idle_power_w", "latency_cv", b"latency_cv", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "load_s", b"load_s", "modelled", b"modelled", "peak_memory_bytes", b"peak_memory_bytes", "peak_power_w", b"peak_power_w", "reasons", b"reasons", "runs_a_block", b"runs_a_block", "runtime", b"runtime", "samples_s", b"samples_s", "sequence_length", b"sequence_length", "source", b"source", "started_unix_s", b"started_unix_s", "threads", b"threads", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_idle_power_w", b"_idle_power_w", "artefact_bytes", b"artefact_bytes", "batch_size", b"batch_size", "board", b"board", "bundle_digest", b"bundle_digest", "calibration", b"calibration", "document", b"document", "energy_j", b"energy_j", "energy_net_j", b"energy_net_j", "idle_power_w", b"idle_power_w", "latency_cv", b"latency_cv", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "load_s", b"load_s", "modelled", b"modelled", "peak_memory_bytes", b"peak_memory_bytes", "peak_power_w", b"peak_power_w", "reasons", b"reasons", "runs_a_block", b"runs_a_block", "runtime", b"runtime", "samples_s", b"samples_s", "sequence_length", b"sequence_length", "source", b"source", "started_unix_s", b"started_unix_s", "threads", b"threads", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_idle_power_w", b"_idle_power_w"]) -> typing.Literal["idle_power_w"] | None: ...
 
 Global___MeasureRecord: typing_extensions.TypeAlias = MeasureRecord

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64getran/v1/text.proto\x12\x0b\x65\x64getran.v1\"?\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_text_pair\"G\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x06inputs\x18\x02 \x03(\x0b\x32\x16.edgetran.v1.TextInput\"\x8e\x01\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x33\n\x06scores\x18\x03 \x03(\x0b\x32#.edgetran.v1.Prediction.ScoresEntry\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe1\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12,\n\x0bpredictions\x18\x04 \x03(\x0b\x32\x17.edgetran.v1.Prediction\x12\x12\n\ntokenize_s\x18\x05 \x01(\x01\x12\x0f\n\x07infer_s\x18\x06 \x01(\x01\x12\x1d\n\x10modelled_infer_s\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65mulated\x18\x08 \x01(\x08\x42\x13\n\x11_modelled_infer_s2S\n\x0bTextService\x12\x44\n\x07Predict\x12\x1b.edgetran.v1.PredictRequest\x1a\x1c.edgetran.v1.PredictResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64getran/v1/text.proto\x12\x0b\x65\x64getran.v1\"?\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_text_pair\"G\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x06inputs\x18\x02 \x03(\x0b\x32\x16.edgetran.v1.TextInput\"\x8e\x01\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x33\n\x06scores\x18\x03 \x03(\x0b\x32#.edgetran.v1.Prediction.ScoresEntry\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xf6\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12,\n\x0bpredictions\x18\x04 \x03(\x0b\x32\x17.edgetran.v1.Prediction\x12\x12\n\ntokenize_s\x18\x05 \x01(\x01\x12\x0f\n\x07infer_s\x18\x06 \x01(\x01\x12\x1d\n\x10modelled_infer_s\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65mulated\x18\x08 \x01(\x08\x12\x13\n\x0b\x63\x61libration\x18\t \x01(\tB\x13\n\x11_modelled_infer_s2S\n\x0bTextService\x12\x44\n\x07Predict\x12\x1b.edgetran.v1.PredictRequest\x1a\x1c.edgetran.v1.PredictResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTION_SCORESENTRY']._serialized_start=275
   _globals['_PREDICTION_SCORESENTRY']._serialized_end=320
   _globals['_PREDICTRESPONSE']._serialized_start=323
-  _globals['_PREDICTRESPONSE']._serialized_end=548
-  _globals['_TEXTSERVICE']._serialized_start=550
-  _globals['_TEXTSERVICE']._serialized_end=633
+  _globals['_PREDICTRESPONSE']._serialized_end=569
+  _globals['_TEXTSERVICE']._serialized_start=571
+  _globals['_TEXTSERVICE']._serialized_end=654
 # @@protoc_insertion_point(module_scope)

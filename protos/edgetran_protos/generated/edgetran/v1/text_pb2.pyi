@@ -110,6 +110,7 @@ class PredictResponse(google.protobuf.message.Message):
     INFER_S_FIELD_NUMBER: builtins.int
     MODELLED_INFER_S_FIELD_NUMBER: builtins.int
     EMULATED_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
     model: builtins.str
     bundle_digest: builtins.str
     variant: builtins.str
@@ -120,6 +121,8 @@ class PredictResponse(google.protobuf.message.Message):
     modelled_infer_s: builtins.float
     """the emulated board's, whole batch"""
     emulated: builtins.bool
+    calibration: builtins.str
+    """of modelled_infer_s"""
     @property
     def predictions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Prediction]: ...
     def __init__(
@@ -133,9 +136,10 @@ class PredictResponse(google.protobuf.message.Message):
         infer_s: builtins.float = ...,
         modelled_infer_s: builtins.float | None = ...,
         emulated: builtins.bool = ...,
+        calibration: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_modelled_infer_s", b"_modelled_infer_s", "modelled_infer_s", b"modelled_infer_s"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_modelled_infer_s", b"_modelled_infer_s", "bundle_digest", b"bundle_digest", "emulated", b"emulated", "infer_s", b"infer_s", "model", b"model", "modelled_infer_s", b"modelled_infer_s", "predictions", b"predictions", "tokenize_s", b"tokenize_s", "variant", b"variant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_modelled_infer_s", b"_modelled_infer_s", "bundle_digest", b"bundle_digest", "calibration", b"calibration", "emulated", b"emulated", "infer_s", b"infer_s", "model", b"model", "modelled_infer_s", b"modelled_infer_s", "predictions", b"predictions", "tokenize_s", b"tokenize_s", "variant", b"variant"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_modelled_infer_s", b"_modelled_infer_s"]) -> typing.Literal["modelled_infer_s"] | None: ...
 
 Global___PredictResponse: typing_extensions.TypeAlias = PredictResponse
