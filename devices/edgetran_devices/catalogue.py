@@ -64,6 +64,8 @@ class UnitModel:
     relative_error: float  # half-width of the model's interval, as a share
     source: str  # where the figures come from and how
     operation_j: float = 0.0  # an operation's energy beyond that of `active_w`
+    activation_bytes_s: Optional[float] = None  # traffic of activations; None: as of weights
+    adds_up: bool = False  # products and traffic take turns, as a graph's operators do
     energy_error: Optional[float] = None  # None: as latency's
     peak_error: Optional[float] = None
     measured: Mapping[str, Any] = field(default_factory=dict)  # date, records; empty: a data sheet

@@ -7,10 +7,12 @@ Symbols, for one inference of b rows on one unit:
 
 t0 overhead_s, k kernel launches, tk launch_s, F float and Q 8-bit operations a
 row at Rf and Rq a second, W weight bytes (read once a batch), A activation bytes
-a row, B bandwidth, P mean power while computing, e what an operation draws beyond it (zero
-where only P is known). Embedding tables count nothing:
-only the looked-up rows are read. After Williams, Waterman, Patterson, "Roofline"
-(CACM 2009), with a term for launches, which rule small models.
+a row, B bandwidth, P mean power while computing, e what an operation draws beyond
+it (zero where only P is known). Embedding tables count nothing: only the looked-up
+rows are read. After Williams, Waterman, Patterson, "Roofline" (CACM 2009), with a
+term for launches, which rule small models. A unit that was measured adds up both
+sides of the maximum (`adds_up`), since operators run one after the other, and has a
+bandwidth of its own for activations, whose passes compute too (norms, softmax).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def predict(unit: UnitModel, work: Work, batch_size: int = 1) -> Prediction:
     latency_s = (
         unit.overhead_s
         + work.kernel_launches * unit.launch_s
-        + max(_compute_s(unit, work, batch_size), _memory_s(unit, work, batch_size))
+        + _busy_s(unit, _compute_s(unit, work, batch_size), _memory_s(unit, work, batch_size))
     )
     return Prediction(
         latency_s,
@@ -51,7 +53,12 @@ def predict(unit: UnitModel, work: Work, batch_size: int = 1) -> Prediction:
         unit.relative_error,
         unit.energy_error,
         unit.peak_error,
+        in_ratio=bool(unit.measured),
     )
+
+
+def _busy_s(unit: UnitModel, compute_s: float, memory_s: float) -> float:
+    return compute_s + memory_s if unit.adds_up else max(compute_s, memory_s)
 
 
 def _compute_s(unit: UnitModel, work: Work, batch_size: int) -> float:
@@ -59,7 +66,11 @@ def _compute_s(unit: UnitModel, work: Work, batch_size: int) -> float:
 
 
 def _memory_s(unit: UnitModel, work: Work, batch_size: int) -> float:
-    return (work.weight_bytes + batch_size * work.elementwise_bytes) / unit.bandwidth_bytes_s
+    activations_s = unit.activation_bytes_s or unit.bandwidth_bytes_s
+    return (
+        work.weight_bytes / unit.bandwidth_bytes_s
+        + batch_size * work.elementwise_bytes / activations_s
+    )
 
 
 def _energy_j(unit: UnitModel, work: Work, batch_size: int, latency_s: float) -> Optional[float]:

@@ -20,6 +20,7 @@ def device() -> None:
       edgetran device queue kitchen
       edgetran device add kitchen 192.0.2.7:50051
       edgetran device pair 192.0.2.7:50051 --name kitchen
+      edgetran device calibrate kitchen
     """
 
 
@@ -32,7 +33,8 @@ def list_devices(as_json: bool) -> None:
 
     from edgetran_host.cli.show import show_boards
 
-    specs = [edgetran_devices.load_board(name) for name in edgetran_devices.names()]
+    known = dict.fromkeys((*edgetran_devices.names(), *edgetran_devices.own_names()))
+    specs = [edgetran_devices.load_board(name) for name in known]
     show_boards(specs, dict(AddressBook.default().entries()), as_json=as_json)
 
 
@@ -133,6 +135,46 @@ def release(target: str, as_json: bool) -> None:
             raise UsageError(f"nobody has a lease of {target}", hint="see `edgetran device queue`")
         board.release(state.token)
     show_released(state, as_json=as_json)
+
+
+@device.command()
+@click.argument("target")
+@click.option("--blocks", type=click.IntRange(2, 100), default=5, show_default=True)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 3),
+    default=2,
+    show_default=True,
+    help="Measure a graph again when its verdict may pass.",
+)
+@click.option("--designs/--no-designs", default=True, help="Whole transformers too.")
+@threads_option
+@json_option
+def calibrate(
+    target: str, blocks: int, attempts: int, designs: bool, threads: int | None, as_json: bool
+) -> None:
+    """Measure what TARGET sustains; from then on its model is of these figures.
+
+    About twenty graphs, three to five minutes. A command that was broken off goes on where it
+    stopped. The figures are kept in a catalogue of your own, beside the one that comes along.
+
+    \b
+    Examples:
+      edgetran device calibrate local
+      edgetran device calibrate kitchen --threads 4
+      edgetran-daemon --emulate kitchen          (answers as the board did)
+    """
+    from edgetran_host.calibrating.graphs import DESIGNS, MICRO
+    from edgetran_host.calibrating.running import calibrate as measure
+    from edgetran_host.cli.progress import progress
+    from edgetran_host.cli.show_calibration import show_calibration
+    from edgetran_host.measuring.profiling import Request
+
+    request = Request(blocks=blocks, max_blocks=blocks, threads=threads or 0)
+    specimens = (*MICRO, *DESIGNS) if designs else MICRO
+    with progress(as_json=as_json) as on_progress:
+        found = measure(target, specimens, on_progress, request=request, attempts=attempts)
+    show_calibration(found, as_json=as_json)
 
 
 @device.command()

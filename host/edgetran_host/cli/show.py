@@ -15,6 +15,8 @@ from rich.table import Table
 
 from edgetran_host.job.figures import MODELLED_NOTE
 
+LOCAL = "local"
+
 if TYPE_CHECKING:  # it brings NumPy and the spaces
     from edgetran_host.campaign.running import Outcome
 
@@ -93,6 +95,7 @@ def show_boards(specs: Sequence[BoardSpec], book: Mapping[str, str], *, as_json:
     table = _table("target", "board", "also called", "units", "where")
     for row in rows:
         here = "emulated here" if row["emulated"] else "this machine"
+        here += ", calibrated" if row["calibrated"] else ""
         table.add_row(
             row["name"],
             escape(row["title"]),
@@ -111,7 +114,8 @@ def _catalogue_row(spec: BoardSpec, book: Mapping[str, str]) -> dict[str, Any]:
         "aliases": [alias for alias in spec.aliases if alias not in book],
         "units": list(spec.unit_names),
         "address": address,
-        "emulated": None if address else bool(spec.units),
+        "emulated": None if address else spec.id != LOCAL,
+        "calibrated": any(unit.measured for unit in spec.units.values()),
     }
 
 
@@ -124,6 +128,7 @@ def _added_row(name: str, address: str) -> dict[str, Any]:
         "units": [],
         "address": address,
         "emulated": None,
+        "calibrated": False,
     }
 
 
