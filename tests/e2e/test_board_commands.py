@@ -237,16 +237,19 @@ def test_an_older_bundle_serves_only_when_it_is_allowed_to(
 
 
 def test_boards_are_remembered_and_forgotten(own_shell: Shell, tmp_path: Path) -> None:
-    with daemon(tmp_path / "state", "--emulate", "rpi4") as board:
+    published = ("--emulate", "rpi4", "--calibration", "protran-2022")
+    with daemon(tmp_path / "state", *published) as board:
         told = own_shell.edgetran("device", "add", "kitchen", board.address, "--json").json
         assert told == {
             "name": "kitchen",
             "address": board.address,
             "board": "rpi4",
             "emulated": True,
+            "calibration": "protran-2022",
         }
         line = own_shell.edgetran("device", "add", "nano", board.address).out
-        assert "[EMULATED]" in line
+        assert "[EMULATED, protran-2022]" in line
+        assert "calibration: protran-2022" in own_shell.edgetran("device", "info", "kitchen").out
         rows = {row["name"]: row for row in own_shell.edgetran("device", "list", "--json").json}
         for name in ("kitchen", "nano"):
             assert (rows[name]["address"], rows[name]["emulated"]) == (board.address, None)
