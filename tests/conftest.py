@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -42,6 +44,36 @@ def tiny() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class OtherPython:
+    """A Python that lacks edgetran and all but the named packages of this one."""
+
+    def __init__(self, folder: Path, *packages: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", "--symlinks", folder], check=True
+        )
+        self.site = next((folder / "lib").glob("python*/site-packages"))
+        self.path = folder / "bin" / "python"
+        for package in packages:
+            found = importlib.util.find_spec(package)
+            assert found is not None
+            assert found.origin is not None
+            home = Path(found.origin).parent
+            for place in (home, *home.parent.glob(f"{package}.libs")):
+                (self.site / place.name).symlink_to(place)
+
+    def wrapped(self, path: Path, environment: Mapping[str, object]) -> Path:
+        """A program at `path` that starts it with more in its environment."""
+        lines = [f"export {name}={shlex.quote(str(v))}" for name, v in environment.items()]
+        path.write_text("\n".join(["#!/bin/sh", *lines, f'exec {self.path} "$@"', ""]))
+        path.chmod(0o755)
+        return path
+
+
+@pytest.fixture(scope="session")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> OtherPython:
+    return OtherPython(tmp_path_factory.mktemp("python") / "other", "numpy", "onnxruntime")
 
 
 class SmallDisk:

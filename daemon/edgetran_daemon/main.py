@@ -106,6 +106,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         store_limit_bytes=None if limit_mb is None else limit_mb * MEBI,
         metrics=parse_metrics(values["metrics_address"], values["insecure"]),
         sensors=parse_places(values),
+        pythons=values["worker_python"],
         rules=Rules(
             watch=WatchRule(seconds=values["watch_s"]),
             strict_order=values["anti_rollback"],

@@ -104,10 +104,14 @@ class Daemon:
         self._manager = ServiceManager.of(os.environ)
         threads = settings.threads or free_cores()
         blobs = BlobStore(settings.state, limit_bytes=settings.store_limit_bytes)
-        store = BundleStore(blobs)
+        pythons = settings.pythons
+        store = BundleStore(blobs, pythons)
         clock = BoardClock(board)
         sensors = known_sensors(settings.sensors)
-        device = Device(board, sensors, threads, lambda: clock.busy_s, settings.sensors.use)
+        device = Device(
+            board, sensors, threads, lambda: clock.busy_s, settings.sensors.use, pythons
+        )
+        pythons.statuses()  # asks other Pythons before anybody waits for an answer
         self._deployments = Deployments(
             store,
             Ledger(settings.state / "deployments.json"),

@@ -13,21 +13,14 @@ from edgetran_protos.errors import SensorUnusable, UsageError
 
 from edgetran_daemon.board.board import Board
 from edgetran_daemon.board.telemetry import Sample, Telemetry
-from edgetran_daemon.runtimes import RUNTIMES, runtime_class
 from edgetran_daemon.sensors import PowerSensor, chosen
 from edgetran_daemon.sensors.places import AUTO
 from edgetran_daemon.sensors.watching import watching
+from edgetran_daemon.serving.worker_pythons import OWN, RuntimeStatus, WorkerPythons
 
 DEFAULT_PERIOD_S = 1.0
 SHORTEST_PERIOD_S = 0.05
 LONGEST_PERIOD_S = 3600.0
-
-
-@dataclass(frozen=True)
-class RuntimeStatus:
-    name: str
-    version: str
-    unavailable: str  # empty when usable
 
 
 @dataclass(frozen=True)
@@ -69,18 +62,20 @@ class Device:
         threads: int,
         modelled_busy_s: Callable[[], float],
         use: str = AUTO,
+        pythons: WorkerPythons = OWN,
     ) -> None:
         self._board = board
         self._sensors = sensors
         self.sensor = None if board.emulated else chosen(sensors, use)
         self._threads = threads
         self._modelled_busy_s = modelled_busy_s
+        self._pythons = pythons
 
     def describe(self) -> Description:
         return Description(
             board=self._board,
             daemon_version=daemon_version(),
-            runtimes=tuple(map(self._runtime, runtime_statuses())),
+            runtimes=tuple(map(self._runtime, self._pythons.statuses())),
             sensors=tuple(self._sensor(sensor) for sensor in self._sensors),
             threads=self._threads,
             host_platform=f"{platform.system().lower()} {platform.machine()}",
@@ -156,14 +151,3 @@ def daemon_version() -> str:
         return metadata.version("edgetran-daemon")
     except metadata.PackageNotFoundError:
         return "unknown"  # run from a source tree
-
-
-def runtime_statuses() -> tuple[RuntimeStatus, ...]:
-    """Of all that edgetran knows, usable or not."""
-    return tuple(_runtime(name) for name in RUNTIMES)
-
-
-def _runtime(name: str) -> RuntimeStatus:
-    kind = runtime_class(name)
-    reason = kind.unavailable()
-    return RuntimeStatus(name, "" if reason else kind.version(), reason)

@@ -17,7 +17,7 @@ from edgetran_devices import UnitModel, predict
 from edgetran_protos.bundle import Variant
 from edgetran_protos.errors import EdgeTranError
 
-from edgetran_daemon.runtimes import RUNTIMES, runtime_class
+from edgetran_daemon.runtimes import RUNTIMES
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.serving.served_model import golden_inputs
 from edgetran_daemon.serving.worker_process import WorkerProcess
@@ -81,7 +81,7 @@ def _candidates(
         return [], {}
     found, left_out = [], {}
     for variant in bundle.card.variants:
-        reason = _unfit(variant, limit, unit)
+        reason = _unfit(bundle, variant, limit, unit)
         if reason:
             left_out[variant.name] = reason
         else:
@@ -89,13 +89,13 @@ def _candidates(
     return found, left_out
 
 
-def _unfit(variant: Variant, limit: float, unit: Optional[UnitModel]) -> str:
+def _unfit(bundle: StoredBundle, variant: Variant, limit: float, unit: Optional[UnitModel]) -> str:
     """Why the variant may not serve; empty when it may."""
     if variant.runtime not in RUNTIMES:
         return f"no runtime {variant.runtime}"
     if unit is not None and variant.runtime not in unit.runtimes:
         return f"the emulated board has no {variant.runtime}"
-    reason = runtime_class(variant.runtime).unavailable()
+    reason = bundle.pythons.status(variant.runtime).unavailable
     if reason:
         return reason
     if variant.accuracy_cost is None:
@@ -151,6 +151,8 @@ async def _started(
     store: BundleStore, bundle: StoredBundle, variant: Variant, threads: int
 ) -> _Trial:
     golden = golden_inputs(bundle.card)
-    worker, loaded = await WorkerProcess.start(variant.runtime, store.graph(variant), threads)
+    worker, loaded = await WorkerProcess.start(
+        variant.runtime, store.graph(variant), threads, pythons=store.pythons
+    )
     taken = {spec.name: golden[spec.name][:1] for spec in loaded.inputs if spec.name in golden}
     return _Trial(variant.name, worker, taken)

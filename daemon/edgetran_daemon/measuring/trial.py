@@ -79,7 +79,7 @@ class Trial:
         variant = bundle.variant(subject.variant)
         graph = store.graph(variant)
         worker, loaded = await WorkerProcess.start(
-            variant.runtime, graph, spec.threads, memory_bytes, cores
+            variant.runtime, graph, spec.threads, memory_bytes, cores, pythons=store.pythons
         )
         try:
             return Trial(bundle, variant, worker, loaded, spec, cores, sensor)

@@ -38,6 +38,7 @@ class Runtime(abc.ABC):
     """Runs one graph. Callers use `run`; a back-end writes `_run`."""
 
     name: str
+    has_device = False  # beside the processor: `no_device` looks for it
 
     @abc.abstractmethod
     def __init__(self, path: str, threads: int) -> None: ...
@@ -45,7 +46,15 @@ class Runtime(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def unavailable() -> str:
-        """Why this runtime cannot work on this board; empty when it can."""
+        """Why this runtime cannot work in this Python; empty when it can."""
+
+    @staticmethod
+    def no_device() -> str:
+        """Why its device cannot be used; empty when it can.
+
+        It loads the library and the driver, so it is asked in a worker's process.
+        """
+        return ""
 
     @staticmethod
     @abc.abstractmethod

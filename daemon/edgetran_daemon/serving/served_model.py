@@ -70,6 +70,7 @@ class ServedModel:
         self._batch_rule = self._rule.batching.of(name)
         self._batcher: Optional[Batcher] = None
         self._graph = store.graph(variant)
+        self._pythons = store.pythons
         tokenizer_json = store.blobs.read(bundle.card.tokenizer_digest)
         self._codec: Optional[TextCodec] = TextCodec(bundle.card, tokenizer_json)
         self._worker: Optional[WorkerProcess] = None
@@ -246,7 +247,12 @@ class ServedModel:
     async def _load(self, aside: bool = False) -> Loaded:
         rule = self._rule
         worker, loaded = await WorkerProcess.start(
-            self.variant.runtime, self._graph, self._threads, rule.memory_bytes, aside=aside
+            self.variant.runtime,
+            self._graph,
+            self._threads,
+            rule.memory_bytes,
+            aside=aside,
+            pythons=self._pythons,
         )
         self._worker, self._loaded = worker, loaded
         self.state = replace(self.state, ready=True, pause_s=None)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edgetran_daemon.runtimes.base import Tensor, TensorSpec
 from edgetran_daemon.serving.priority import bring_forward, put_aside
 from edgetran_daemon.serving.statistics import Phases
 from edgetran_daemon.serving.worker_connection import Answer, WorkerConnection
+from edgetran_daemon.serving.worker_pythons import OWN, WorkerPythons
 
 LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
 RUN_LIMIT_S = 120.0
@@ -74,13 +74,14 @@ class WorkerProcess:
         memory_bytes: Optional[int] = None,
         cores: Sequence[int] = (),
         aside: bool = False,
+        pythons: WorkerPythons = OWN,
     ) -> tuple[WorkerProcess, Loaded]:
         """`memory_bytes`: what its process may take; None: no limit. `cores`: its threads' only.
         `aside`: it computes what others leave over until `bring_forward`.
 
         Raises ModelDown or RuntimeFault when the graph cannot be loaded; no process is left then.
         """
-        worker = await WorkerProcess._spawn(memory_bytes)
+        worker = await WorkerProcess._spawn(runtime, memory_bytes, pythons)
         with suppress(ProcessLookupError):  # one that has ended cannot answer below
             if cores:  # before it makes threads, which inherit them
                 os.sched_setaffinity(worker.pid, cores)
@@ -95,18 +96,29 @@ class WorkerProcess:
         return worker, _loaded(answer.header)
 
     @staticmethod
-    async def _spawn(memory_bytes: Optional[int]) -> WorkerProcess:
+    async def _spawn(
+        runtime: str, memory_bytes: Optional[int], pythons: WorkerPythons
+    ) -> WorkerProcess:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edgetran_daemon.worker"),
-                *(str(theirs.fileno()), str(memory_bytes or 0)),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy only carries tensors
-            )
+            arguments = (str(theirs.fileno()), str(memory_bytes or 0))
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(*pythons.command(runtime), *arguments),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=pythons.environment(runtime),
+                )
+            except OSError as exc:
+                ours.close()
+                if runtime not in pythons.paths:
+                    raise
+                raise RuntimeFault(
+                    f"{pythons.paths[runtime]} cannot be started: {exc.strerror}",
+                    hint="the daemon's worker_python names it; `edgetran-daemon --check` tries it",
+                ) from exc
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(WorkerConnection, sock=ours)
         return WorkerProcess(process, connection)

@@ -13,9 +13,9 @@ from pathlib import Path
 from edgetran_devices import names
 from edgetran_protos.errors import EdgeTranError
 
-from edgetran_daemon.board.describe import RuntimeStatus, runtime_statuses
 from edgetran_daemon.sensors import PowerSensor, known_sensors
 from edgetran_daemon.server import board_of, check_port, locked_state
+from edgetran_daemon.serving.worker_pythons import WorkerPythons
 from edgetran_daemon.settings import unit
 from edgetran_daemon.settings.installing import UNIT, system_files
 from edgetran_daemon.settings.settings import Settings, join
@@ -41,7 +41,7 @@ def findings(
 ) -> Iterator[Finding]:
     """In the order in which a daemon would need them."""
     yield _python()
-    yield from _runtimes(runtime_statuses())
+    yield from _runtimes(settings.pythons)
     if sys.platform == "linux":
         yield _processors(root)
     yield from _state(settings.state)
@@ -63,13 +63,17 @@ def _python() -> Finding:
     return Finding("python", OK, f"{version}, {sys.executable}")
 
 
-def _runtimes(statuses: tuple[RuntimeStatus, ...]) -> Iterator[Finding]:
+def _runtimes(pythons: WorkerPythons) -> Iterator[Finding]:
+    statuses = pythons.statuses()
     for status in statuses:
         part = f"runtime {status.name}"
+        path = pythons.paths.get(status.name)
+        where = f", {path}" if path else ""
         if status.unavailable:
-            yield Finding(part, WARNING, status.unavailable)
+            hint = f"{path} needs numpy and {status.name}" if path else ""
+            yield Finding(part, WARNING, status.unavailable, hint)
         else:
-            yield Finding(part, OK, status.version)
+            yield Finding(part, OK, f"{status.version}{where}")
     if all(status.unavailable for status in statuses):
         yield Finding(
             "runtimes",

@@ -22,12 +22,14 @@ from edgetran_protos.errors import UsageError
 from edgetran_daemon.deployment.rules import MAX_MODELS, WatchRule
 from edgetran_daemon.sensors.places import AUTO, NAMES, NONE
 from edgetran_daemon.serving.serving_rules import QUEUE_LIMIT, Batching
+from edgetran_daemon.serving.worker_pythons import OWN
 from edgetran_daemon.settings.kinds import (
     Batches,
     Kind,
     NotNegative,
     Place,
     Positive,
+    Pythons,
     Switch,
     Text,
     Whole,
@@ -113,6 +115,8 @@ KEYS = (
         "MB"),
     Key("store_limit_mb", Whole(1 << 20), "what all bundles may take of the disk (what is free)",
         None, 2048, "MB"),
+    Key("worker_python", Pythons(), "which Python runs a runtime's models (the daemon's own)", OWN,
+        metavar='"RUNTIME=PATH ..."'),
     Key("log_format", Text("text", "json"), "one line an event, as text or as JSON", "text"),
     Key("log_level", Text("debug", "info", "warning", "error"), "the least that is logged",
         "warning"),

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from edgetran_daemon.serving.serving_rules import Batching
+from edgetran_daemon.serving.worker_pythons import WorkerPythons
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -66,6 +67,21 @@ class Batches(Kind):
         if not isinstance(value, str):
             raise ValueError(value)
         return self.of_text(value)
+
+
+class Pythons(Kind):
+    what = 'a text like "tensorrt=/usr/bin/python3": runtimes and absolute paths'
+
+    def of_text(self, text: str) -> WorkerPythons:
+        return WorkerPythons.of_text(text)
+
+    def of_value(self, value: object) -> WorkerPythons:
+        """In a file it may be a table as well."""
+        if isinstance(value, str):
+            return self.of_text(value)
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise ValueError(value)
+        return WorkerPythons.of(value)
 
 
 class Switch(Kind):

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(made: argparse.ArgumentParser, key: Key) -> None:
-    default = key.default not in (None, "", False) and not isinstance(key.kind, Switch)
+    default = str(key.default) not in ("None", "", "False") and not isinstance(key.kind, Switch)
     text = f"{key.help} ({key.default})" if default else key.help
     common: dict[str, Any] = {"dest": key.name, "default": argparse.SUPPRESS, "help": text}
     if isinstance(key.kind, Switch):

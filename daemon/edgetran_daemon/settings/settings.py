@@ -14,6 +14,7 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_daemon.deployment.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.sensors.places import NOWHERE, Places
+from edgetran_daemon.serving.worker_pythons import OWN, WorkerPythons
 
 MAX_MESSAGE_BYTES = 64 << 20
 DIGITS = re.compile("[0-9]{1,5}")
@@ -38,6 +39,7 @@ class Settings:
     store_limit_bytes: Optional[int] = None  # of all bundles together
     metrics: Optional[tuple[str, int]] = None  # host and port of Prometheus's endpoint
     sensors: Places = NOWHERE
+    pythons: WorkerPythons = OWN  # that run the workers
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 

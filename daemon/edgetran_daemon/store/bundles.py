@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetran_protos.bundle import (
@@ -22,7 +22,8 @@ from edgetran_protos.errors import (
     UsageError,
 )
 
-from edgetran_daemon.runtimes import RUNTIMES, runtime_class
+from edgetran_daemon.runtimes import RUNTIMES
+from edgetran_daemon.serving.worker_pythons import OWN, WorkerPythons
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.self_contained import check_self_contained
 
@@ -38,13 +39,16 @@ class StoredBundle:
     digest: str
     blobs: tuple[str, ...]  # every digest, the manifest's included
     card: BundleCard
+    pythons: WorkerPythons = field(default=OWN, compare=False)  # of this board
 
     def variant(self, name: str) -> Variant:
         """The named variant; an empty name: the first whose runtime the board has."""
         if name:
             return self.card.variant(name)
         for variant in self.card.variants:
-            if variant.runtime in RUNTIMES and not runtime_class(variant.runtime).unavailable():
+            if variant.runtime not in RUNTIMES:
+                continue
+            if not self.pythons.status(variant.runtime).unavailable:
                 return variant
         wanted = ", ".join(f"{v.name} ({v.runtime})" for v in self.card.variants)
         raise UnknownVariant(
@@ -56,8 +60,9 @@ class StoredBundle:
 class BundleStore:
     """Reads bundles, and frees the blobs that none needs any longer."""
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, pythons: WorkerPythons = OWN) -> None:
         self.blobs = blobs
+        self.pythons = pythons
         self._pins: Counter[str] = Counter()
 
     def open(self, digest: str) -> StoredBundle:
@@ -76,7 +81,7 @@ class BundleStore:
         for needed in [card.tokenizer_digest, *(variant.digest for variant in card.variants)]:
             if needed not in digests:
                 raise BundleError(f"the card names blob {needed}, which the manifest does not")
-        return StoredBundle(digest, digests, card)
+        return StoredBundle(digest, digests, card, self.pythons)
 
     def verify(self, bundle: StoredBundle) -> int:
         """Total size in bytes, after every hash was checked."""

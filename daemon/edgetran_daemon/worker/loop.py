@@ -97,7 +97,7 @@ class Worker:
 
     def _load(self, name: str, path: str, threads: int) -> Header:
         kind = runtime_class(name)
-        reason = kind.unavailable()
+        reason = kind.unavailable() or kind.no_device()
         if reason:
             raise RuntimeFailure(reason)
         started = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from edgetran_daemon.main import main
 from edgetran_daemon.serving.serving_rules import Batching, BatchRule
+from edgetran_daemon.serving.worker_pythons import WorkerPythons
 from edgetran_daemon.settings import configuration
 from edgetran_daemon.settings.configuration import BY_NAME, KEYS, Key, find_file, resolve, written
 from edgetran_daemon.settings.kinds import (
@@ -17,6 +18,7 @@ from edgetran_daemon.settings.kinds import (
     NotNegative,
     Place,
     Positive,
+    Pythons,
     Switch,
     Text,
     Whole,
@@ -38,6 +40,9 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
         return st.booleans()
     if isinstance(kind, Batches):
         return st.dictionaries(st.sampled_from(["", "home", "b.2"]), RULES).map(Batching)
+    if isinstance(kind, Pythons):
+        names = st.sampled_from(["onnxruntime", "openvino"])
+        return st.dictionaries(names, PATHS.map("/".__add__)).map(WorkerPythons.of)
     if isinstance(kind, Whole):
         return st.integers(1, 100)
     if isinstance(kind, (NotNegative, Positive)):
@@ -117,6 +122,7 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "batching": "8:2 home=16",
         "worker_memory_mb": "300",
         "store_limit_mb": "2048",
+        "worker_python": "openvino=/usr/bin/python3 onnxruntime='/opt/my python'",
         "log_format": "json",
         "log_level": "error",
     }
@@ -151,6 +157,10 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         ("listen = 50051", "listen is 50051", "a text in quotes"),
         ('state = ""', "state is ''", "a path in quotes"),
         ("[listen]\nport = 1", "listen is {'port': 1}", "a text in quotes"),
+        ('worker_python = "abacus=/bin/python"', "worker_python is", "absolute paths"),
+        ('worker_python = {openvino = "python3"}', "worker_python is", "absolute paths"),
+        ('worker_python = "openvino=/a openvino=/b"', "worker_python is", "absolute paths"),
+        ("worker_python = {openvino = 3}", "worker_python is", "absolute paths"),
         ("threads = ", "Invalid value", "--print-config"),
         ("threads = 1\nthreads = 2", "overwrite", "--print-config"),
     ],
@@ -170,6 +180,13 @@ def test_any_file_is_settings_or_a_usage_error(file: Path, data: bytes) -> None:
     file.write_bytes(data)
     with contextlib.suppress(UsageError):
         assert set(resolve({}, {}, file)) == set(BY_NAME)
+
+
+def test_a_table_names_the_pythons_of_runtimes_as_well_as_a_text(file: Path) -> None:
+    by_table = resolve({}, {}, write(file, 'worker_python = {openvino = "/opt/my python"}'))
+    by_text = resolve({}, {}, write(file, "worker_python = \"openvino='/opt/my python'\""))
+    assert by_table["worker_python"] == by_text["worker_python"]
+    assert by_table["worker_python"].paths == {"openvino": Path("/opt/my python")}
 
 
 def test_a_file_that_is_not_there_is_refused_only_when_named(
