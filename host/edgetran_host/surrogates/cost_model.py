@@ -71,6 +71,7 @@ class CostModel:
     constant: float
     costs: np.ndarray  # (k,)
     least: float  # no prediction is below
+    most: float | None = None  # nor above; None: a sum has no bound
     cliff_bytes: float = 0.0
     cliff_cost: float = 0.0  # a byte above
     polling: Polling | None = None
@@ -90,6 +91,8 @@ class CostModel:
             found = self.drift.apply(found, inputs.times)
         if self.residual:
             found = found * np.exp(self.residual.at(inputs.terms))
+        if self.most is not None:
+            found = np.clip(found, self.least, self.most)
         return found
 
     def predict(self, inputs: Inputs) -> np.ndarray:
@@ -104,7 +107,9 @@ def fit_cost_model(
     """values (n,) > 0."""
     signed = kind.may_lack
     polling = find_polling(values) if effects.polled else None
-    least = LOWEST_SHARE * float(values.min())
+    # the noise of measured peaks spreads them further than designs do: none is foretold beyond
+    least = (LOWEST_SHARE if kind.is_sum else 1.0) * float(values.min())
+    most = None if kind.is_sum else float(values.max())
     if not effects.work:
         inputs_used = np.zeros((len(values), 0))
     else:
@@ -122,7 +127,7 @@ def fit_cost_model(
         if drift is None:
             break
         bare = drift.remove(values, inputs.times)
-    model = replace(model, drift=drift, polling=polling)
+    model = replace(model, drift=drift, polling=polling, most=most)
     if effects.residual:
         left = np.log(values / (model.smooth(inputs) + step / 2))
         model = replace(model, residual=fit_residual(inputs.terms, left))

@@ -57,7 +57,8 @@ class MeasureModel:
             return self.model.predict(inputs)
         found = self.scale * self.model.smooth(inputs)
         found = found + self.scale * (self.constant_scale - 1) * self.model.constant
-        found = np.maximum(found, self.scale * self.model.least)
+        most = np.inf if self.model.most is None else self.scale * self.model.most
+        found = np.clip(found, self.scale * self.model.least, most)
         return self.model.polling.round_up(found) if self.model.polling else found
 
 

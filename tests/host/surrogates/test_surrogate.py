@@ -177,3 +177,19 @@ def test_five_rows_move_a_surrogate_to_a_new_set_up(
 def test_one_row_moves_nothing(surrogate: Surrogate, make_rows: MakeRows) -> None:
     with pytest.raises(DataError, match="1 designs cannot recalibrate"):
         recalibrate(surrogate, rows_of([("new", make_rows(1))]))
+
+
+def test_no_peak_is_foretold_beyond_the_measured_ones(make_rows: MakeRows) -> None:
+    raw = make_rows(24, noise=0.0)
+    for row in raw:
+        row["peak_power_w"] = 2.0 + 0.1 * row["latency_s"]
+    rows = rows_of([("board", raw)])
+    peaks = rows.measures["peak_power_w"]
+    small = rows.take(peaks <= np.median(peaks))
+    fitted = fit_cost_model(
+        inputs_of(small), small.measures["peak_power_w"], Effects(), KINDS["peak_power_w"]
+    )
+    foretold = fitted.predict(inputs_of(rows))
+    assert foretold.max() == small.measures["peak_power_w"].max()
+    assert foretold.min() >= peaks.min()
+    assert np.ptp(foretold) > 0
