@@ -45,6 +45,22 @@ class UnknownBoard(KeyError):
         return f"{guess}known: {', '.join(self.known)}"
 
 
+class UnreadableBoard(UnknownBoard):
+    """The user's own entry of that name is no board file."""
+
+    def __init__(self, name: str, path: Path, reason: str) -> None:
+        super().__init__(name, (), "")
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is no board file: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "repair or remove it, then `edgetran device calibrate` again"
+
+
 @dataclass(frozen=True)
 class UnitModel:
     """What one compute unit of a board sustains; a model, unless `measured` says of what."""
@@ -128,7 +144,12 @@ def _shipped(wanted: str) -> Optional[BoardSpec]:
 
 def _own(name: str) -> Optional[BoardSpec]:
     path = own_folder() / f"{name}.toml"
-    return read_board(path) if OWN_NAME.fullmatch(name) and path.is_file() else None
+    if not OWN_NAME.fullmatch(name) or not path.is_file():
+        return None
+    try:
+        return read_board(path)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise UnreadableBoard(name, path, str(exc)) from exc
 
 
 def resolve(target: str) -> tuple[BoardSpec, str]:

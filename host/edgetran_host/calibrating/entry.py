@@ -35,27 +35,27 @@ def write_entry(name: str, board: BoardInfo, unit: UnitModel) -> Path:
     with locked(path.with_name(f".{path.name}.lock")):
         others = read_board(path).units if path.exists() else {}
         units = {**others, unit.name: unit}
-        write_atomically(path, _text(board, unit.name, units).encode())
+        write_atomically(path, _text(name, board, unit.name, units).encode())
     return path
 
 
-def _text(board: BoardInfo, default: str, units: Mapping[str, UnitModel]) -> str:
+def _text(name: str, board: BoardInfo, default: str, units: Mapping[str, UnitModel]) -> str:
     top: dict[str, object] = {
-        "title": board.title,
+        "title": board.title if name == board.board else f"{name}, as calibrated",
         "soc": board.soc,
         "cpu_count": board.cpu_count,
         "memory_bytes": board.memory_bytes,
         "default_unit": default,
     }
     parts = [HEADER, *_lines(top)]
-    for name, unit in units.items():
+    for called, unit in units.items():
         plain = {
             field.name: getattr(unit, field.name)
             for field in fields(unit)
             if field.name not in APART and getattr(unit, field.name) is not None
         }
-        parts += ["", f"[units.{name}]", *_lines(plain)]
-        parts += ["", f"[units.{name}.measured]", *_lines(unit.measured)]
+        parts += ["", f"[units.{called}]", *_lines(plain)]
+        parts += ["", f"[units.{called}.measured]", *_lines(unit.measured)]
     return "\n".join(parts) + "\n"
 
 

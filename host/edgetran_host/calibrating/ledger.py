@@ -9,6 +9,7 @@ CALIBRATIONS/NAME/<moment>/finished.json      the errors; from then on the folde
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,12 +21,13 @@ from edgetran import Measurement
 from edgetran.places import home
 from edgetran_protos.bundle import Work
 from edgetran_protos.errors import EdgeTranError
-from edgetran_protos.measuring.reasons import INVALID
 
 from edgetran_host.calibrating.fitting import Measured
 from edgetran_host.calibrating.graphs import Specimen
 from edgetran_host.job.run_directory import write_atomically
 
+WIDEST = 0.10  # half of a median's 95 % interval, as a share: beyond, it is no figure
+NO_FIGURES = {"too_few_samples", "broke_off"}
 PLAN, FINISHED = "plan.json", "finished.json"
 
 
@@ -64,9 +66,9 @@ class Ledger:
         return record
 
     def keep(self, specimen: Specimen, record: Measurement, work: Work, path: Path) -> None:
-        if record.verdict == INVALID or record.latency_p50_s is None:
+        if record.latency_p50_s is None or median_width(record) > WIDEST:
             reasons = ", ".join(record.reasons)
-            self._write(specimen, {"failed": f"no valid measurement: {reasons}", "again": True})
+            self._write(specimen, {"failed": f"its median is not sure: {reasons}", "again": True})
             return
         values = {
             "latency_s": record.latency_p50_s.value,
@@ -122,3 +124,14 @@ class Ledger:
 
     def _write(self, specimen: Specimen, cell: Mapping[str, Any]) -> None:
         write_atomically(self._cell(specimen), json.dumps(cell, indent=1).encode())
+
+
+def median_width(record: Measurement) -> float:
+    """Half of its 95 % interval, as a share.
+
+    A single pause of a busy machine spoils the tail and so the verdict; a median stands it.
+    """
+    p50 = record.latency_p50_s
+    if p50 is None or p50.low is None or p50.high is None or NO_FIGURES & set(record.reasons):
+        return math.inf
+    return max(p50.high - p50.value, p50.value - p50.low) / p50.value

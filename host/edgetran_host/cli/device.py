@@ -30,11 +30,15 @@ def list_devices(as_json: bool) -> None:
     """The catalogue and the boards that were added."""
     import edgetran_devices
     from edgetran import AddressBook
+    from edgetran_protos.errors import UnknownTarget
 
     from edgetran_host.cli.show import show_boards
 
     known = dict.fromkeys((*edgetran_devices.names(), *edgetran_devices.own_names()))
-    specs = [edgetran_devices.load_board(name) for name in known]
+    try:
+        specs = [edgetran_devices.load_board(name) for name in known]
+    except edgetran_devices.UnknownBoard as exc:
+        raise UnknownTarget(str(exc), hint=exc.hint) from exc
     show_boards(specs, dict(AddressBook.default().entries()), as_json=as_json)
 
 
@@ -46,10 +50,12 @@ def info(target: str, threads: int | None, as_json: bool) -> None:
     """What TARGET is: hardware, runtimes, sensors, deployed models."""
     import edgetran
 
-    from edgetran_host.cli.show import show_board
+    from edgetran_host.cli.show import calibrated_model, show_board
 
     with edgetran.connect(target, threads=threads) as board:
-        show_board(board.describe(), board.deployments(), as_json=as_json)
+        found = board.describe()
+        model = None if found.emulated else calibrated_model(target, found.unit)
+        show_board(found, board.deployments(), model, as_json=as_json)
 
 
 @device.command()
@@ -145,7 +151,7 @@ def release(target: str, as_json: bool) -> None:
     type=click.IntRange(1, 3),
     default=2,
     show_default=True,
-    help="Measure a graph again when its verdict may pass.",
+    help="Measure a graph again whose median is not sure.",
 )
 @click.option("--designs/--no-designs", default=True, help="Whole transformers too.")
 @threads_option

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edgetran.results import BoardInfo, Deployment, Prediction
-from edgetran_devices import RESIDENT, BoardSpec
+from edgetran_devices import RESIDENT, BoardSpec, UnitModel, UnknownBoard, load_board
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -132,9 +132,23 @@ def _added_row(name: str, address: str) -> dict[str, Any]:
     }
 
 
-def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: bool) -> None:
+def calibrated_model(target: str, unit: str) -> UnitModel | None:
+    """What a calibration of the user's own knows of a real board; None: there was none."""
+    try:
+        found = load_board(target.partition(":")[0]).units.get(unit)
+    except UnknownBoard:
+        return None
+    return found if found and found.measured else None
+
+
+def show_board(
+    board: BoardInfo, deployments: Sequence[Deployment], model: UnitModel | None, *, as_json: bool
+) -> None:
+    """model: what a calibration found."""
+    calibrated = dict(model.measured) if model else None
     if as_json:
-        print_json({**asdict(board), "deployments": [asdict(d) for d in deployments]})
+        deployed = [asdict(one) for one in deployments]
+        print_json({**asdict(board), "calibrated": calibrated, "deployments": deployed})
         return
     console = Console(highlight=False, emoji=False)  # an address holds colons
     console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit})")
@@ -146,6 +160,11 @@ def show_board(board: BoardInfo, deployments: Sequence[Deployment], *, as_json: 
         f"{escape(board.soc)}, {board.cpu_count} cores, {board.memory_bytes / 2**30:.1f} GiB, "
         f"{threads} a model, daemon {board.daemon_version}"
     )
+    if model:
+        console.print(
+            f"calibrated {model.measured['date']} on {model.measured['graphs']} graphs, "
+            f"latency within a factor of {1 + model.relative_error:.2f}"
+        )
     table = _table("kind", "name", "state")
     for runtime in board.runtimes:
         name = f"{runtime.name} {runtime.version}".strip()

@@ -15,8 +15,9 @@ from edgetran_host.calibrating.entry import write_entry
 from edgetran_host.calibrating.graphs import DESIGNS, MICRO, Specimen, bundle_of
 from edgetran_host.calibrating.ledger import Ledger
 from edgetran_host.calibrating.running import named, refuse_emulated
+from edgetran_host.cli.show import calibrated_model
 from edgetran_protos.bundle import Work
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import UnknownTarget, UsageError
 
 UNIT = replace(
     load_board("rpi4").units["cpu"],
@@ -53,7 +54,9 @@ def test_an_entry_is_read_back_as_it_was(own_home: Path) -> None:
     assert path.parent == own_home / "catalogue"
     spec, unit = resolve("kitchen")
     assert spec.units[unit] == UNIT
-    assert (spec.title, spec.cpu_count) == (BOARD.title, 4)
+    assert (spec.title, spec.cpu_count) == ("kitchen, as calibrated", 4)
+    assert calibrated_model("kitchen", "cpu") == UNIT
+    assert calibrated_model("rpi4", "cpu") is calibrated_model("nobody", "cpu") is None
     assert own_names() == ("kitchen",)
     assert "kitchen" not in names()
     write_entry("kitchen", BOARD, replace(UNIT, name="gpu"))
@@ -94,6 +97,18 @@ def test_no_name_leads_out_of_the_folder(own_home: Path) -> None:
         load_board("../catalogue/kitchen")
     with pytest.raises(UsageError, match="cannot be the name"):
         write_entry("../kitchen", BOARD, UNIT)
+
+
+def test_a_damaged_entry_is_said() -> None:
+    path = write_entry("kitchen", BOARD, UNIT)
+    for text in ("title = ", 'title = "x"\n[units.cpu]\n', "units = 3\n"):
+        path.write_text(text)
+        with pytest.raises(UnknownTarget, match="is no board file") as caught:
+            emulated("kitchen")
+        assert "repair or remove" in (caught.value.hint or "")
+    path.unlink()
+    with pytest.raises(UnknownTarget, match="no board or unit"):
+        emulated("kitchen")
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:50051", "unix:/run/x.sock", "a b", ""])
