@@ -43,6 +43,7 @@ from edgetran_daemon.measuring.emulation import BoardClock
 from edgetran_daemon.measuring.lease import Leases
 from edgetran_daemon.measuring.measurement import Measurements
 from edgetran_daemon.security.access import AccessInterceptor
+from edgetran_daemon.security.callers import Callers
 from edgetran_daemon.security.certificates import server_credentials
 from edgetran_daemon.security.trust import Trust
 from edgetran_daemon.sensors import known_sensors
@@ -54,7 +55,8 @@ from edgetran_daemon.services.interceptor import ErrorInterceptor
 from edgetran_daemon.services.measurement import MeasurementService
 from edgetran_daemon.services.open_inference import OpenInferenceService
 from edgetran_daemon.services.text import TextService
-from edgetran_daemon.settings.settings import UNIX, Settings, join
+from edgetran_daemon.serving.shared_memory import unavailable
+from edgetran_daemon.settings.settings import UNIX, Settings, is_loopback, join
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_daemon.unix_socket import check_free, private
@@ -140,7 +142,10 @@ class Daemon:
             MeasurementService(measurements, leases, device, threads), self._server
         )
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
-        inference = OpenInferenceService(self._deployments, clock, self._stop)
+        self._callers = _sharing_callers(settings)
+        inference = OpenInferenceService(
+            self._deployments, clock, self._stop, settings.max_message_bytes, self._callers
+        )
         self._server.add_generic_rpc_handlers((inference.handler(),))
         self._health = Health(self._server, self._deployments.ready)
 
@@ -206,6 +211,8 @@ class Daemon:
                 port = self._add_port(join(host, self._settings.port))
         except RuntimeError as exc:
             raise _port_in_use(host, self._settings.port) from exc
+        if self._callers is not None:
+            self._callers.port = port
         return join(host, port)
 
     def _obey_signals(self) -> None:
@@ -277,6 +284,12 @@ def _metrics(address: Optional[tuple[str, int]]) -> Optional[Metrics]:
             hint=f"{sys.executable} -m pip install 'edgetran-daemon[metrics]'",
         ) from exc
     return Metrics(*address)
+
+
+def _sharing_callers(settings: Settings) -> Optional[Callers]:
+    """Those who may use shared memory; None: nobody."""
+    offered = settings.shared_memory and is_loopback(settings.host)
+    return None if unavailable() or not offered else Callers(settings.host)
 
 
 def check_port(host: str, port: int) -> None:

@@ -5,7 +5,9 @@ EdgeTranError
 │   ├── UnknownTarget     no such board in the catalogue or the address book
 │   ├── DataError         a task's data file is missing or malformed
 │   ├── ArchitectureError an architecture breaks a rule of the space
-│   └── BudgetError       no design can meet the limits
+│   ├── BudgetError       no design can meet the limits
+│   ├── UnknownRegion     no shared memory is registered, or none exists, under that name
+│   └── RegionTaken       shared memory is registered under that name already
 ├── BoardError            the board or the way to it
 │   ├── BoardUnreachable  nobody answers at the address
 │   ├── BoardBusy         a queue is full, or another has a lease
@@ -13,6 +15,7 @@ EdgeTranError
 │   ├── PortInUse         the daemon cannot listen there
 │   ├── SensorUnusable    no power sensor can be read, or not the one that was named
 │   ├── NotPermitted      the role that the board gave this client does not go so far
+│   ├── NotOffered        this daemon does not have that, or not for this client
 │   └── DiskFull          no room left for blobs
 ├── BundleError           the bundle is not what it should be
 │   ├── BundleCorrupt     bytes do not match their digest
@@ -75,6 +78,14 @@ class BudgetError(UsageError):
     status = grpc.StatusCode.FAILED_PRECONDITION
 
 
+class UnknownRegion(UsageError):
+    status = grpc.StatusCode.NOT_FOUND
+
+
+class RegionTaken(UsageError):
+    status = grpc.StatusCode.ALREADY_EXISTS
+
+
 class BoardError(EdgeTranError):
     status = grpc.StatusCode.UNAVAILABLE
 
@@ -101,6 +112,10 @@ class SensorUnusable(BoardError):
 
 class NotPermitted(BoardError):
     status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class NotOffered(BoardError):
+    status = grpc.StatusCode.UNIMPLEMENTED
 
 
 class DiskFull(BoardError):

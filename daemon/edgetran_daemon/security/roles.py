@@ -43,6 +43,12 @@ NEEDED = {
     f"{INFERENCE}RepositoryIndex": INFER,
     f"{INFERENCE}RepositoryModelLoad": DEPLOY,
     f"{INFERENCE}RepositoryModelUnload": DEPLOY,
+    f"{INFERENCE}SystemSharedMemoryStatus": INFER,  # each user's own regions alone
+    f"{INFERENCE}SystemSharedMemoryRegister": INFER,
+    f"{INFERENCE}SystemSharedMemoryUnregister": INFER,
+    f"{INFERENCE}CudaSharedMemoryStatus": INFER,  # there is none
+    f"{INFERENCE}CudaSharedMemoryRegister": INFER,
+    f"{INFERENCE}CudaSharedMemoryUnregister": INFER,
     "/grpc.health.v1.Health/Check": INFER,
     "/grpc.health.v1.Health/Watch": INFER,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ADMIN,  # maps the board

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol to arrays and back, raw or typed.
+"""Tensors of the Open Inference Protocol to arrays and back, raw, typed or in shared memory.
 
 Strings (BYTES) are arrays of dtype object that hold bytes; raw, each has its length
 before it: 4 bytes, little-endian. A client's requests hardly differ but in their contents, so
@@ -19,6 +19,8 @@ from edgetran_protos.open_inference import message
 
 from edgetran_daemon.runtimes.base import Tensor
 from edgetran_daemon.services.classification import best_classes
+from edgetran_daemon.services.shared_tensors import SharedTensors, in_shared_memory
+from edgetran_daemon.serving.shared_memory import Regions
 
 BYTES = "BYTES"
 DATATYPES: Mapping[str, str] = {  # Open Inference Protocol name -> little-endian numpy type
@@ -52,7 +54,7 @@ TYPED_FIELDS: Mapping[str, str] = {  # where typed contents of a datatype live
 LENGTH = struct.Struct("<I")
 KEPT_FORMS = 256
 KEPT_FORM_BYTES = 1024  # a longer description is read anew each time
-SHARED_MEMORY = "shared_memory_region"
+NOT_SHARED = SharedTensors(Regions(), 0)  # refuses every tensor that lies in shared memory
 
 
 class Form(NamedTuple):
@@ -74,20 +76,26 @@ def datatype(dtype: str) -> str:
     raise InputError(f"tensors of type {dtype} cannot be sent")
 
 
-def infer_inputs(request: Any) -> dict[str, Tensor]:
-    """A ModelInferRequest's tensors, raw or typed. Raises InputError."""
+def infer_inputs(request: Any, shared: SharedTensors = NOT_SHARED) -> dict[str, Tensor]:
+    """A ModelInferRequest's tensors, raw, typed or shared. Raises InputError."""
+    inputs = request.inputs
+    sent = [tensor for tensor in inputs if not in_shared_memory(tensor)]
     raw = list(request.raw_input_contents)
-    if raw and len(raw) != len(request.inputs):
+    if raw and len(raw) != len(sent):
         raise InputError(
-            f"{len(request.inputs)} inputs came with {len(raw)} raw contents",
+            f"{len(sent)} inputs came with {len(raw)} raw contents",
             hint="send the contents of all inputs raw, in their order, or of none",
         )
     found: dict[str, Tensor] = {}
-    for place, tensor in enumerate(request.inputs):
+    contents = iter(raw)
+    for tensor in inputs:
         name = tensor.name
         if name in found:
             raise InputError(f"input {name!r} came twice")
-        found[name] = _raw_array(tensor, raw[place]) if raw else _array(tensor, None)
+        if in_shared_memory(tensor):
+            found[name] = _raw_array(tensor, shared.read(tensor))
+        else:
+            found[name] = _raw_array(tensor, next(contents)) if raw else _array(tensor, None)
     return found
 
 
@@ -144,11 +152,6 @@ def _check(tensor: Any, data: Optional[bytes]) -> None:
     if any(size < 0 for size in tensor.shape):
         raise InputError(
             f"input {name!r} has shape {list(tensor.shape)}", hint="send the sizes that it has"
-        )
-    if SHARED_MEMORY in tensor.parameters:
-        raise InputError(
-            f"input {name!r} lies in shared memory, which is not offered",
-            hint="send its contents with the request",
         )
     if data is not None and tensor.HasField("contents"):
         raise InputError(
@@ -212,16 +215,29 @@ def infer_response(
     version: str,
     outputs: Mapping[str, Tensor],
     labels: tuple[str, ...] = (),
+    shared: SharedTensors = NOT_SHARED,
 ) -> Any:
-    """Raw contents when the request came raw or a type has no other, typed ones otherwise."""
+    """Raw contents when the request came raw or a type has no other, typed ones otherwise.
+
+    What is asked for in shared memory goes there, and its raw contents are empty.
+    """
     response = message("ModelInferResponse")(model_name=model, model_version=version, id=request.id)
     chosen = _asked(request, outputs, labels)
     kinds = {name: datatype(tensor.dtype.str) for name, tensor in chosen.items()}
     # The protocol wants all of a response's tensors in one of the two places.
-    raw = bool(request.raw_input_contents) or not set(kinds.values()) <= set(TYPED_FIELDS)
+    raw = (
+        bool(request.raw_input_contents)
+        or any(map(in_shared_memory, request.inputs))
+        or not set(kinds.values()) <= set(TYPED_FIELDS)
+    )
+    elsewhere = {one.name: one for one in request.outputs if in_shared_memory(one)}
     for name, values in chosen.items():
         tensor = response.outputs.add(name=name, datatype=kinds[name], shape=values.shape)
-        if raw:
+        if name in elsewhere:
+            shared.write(elsewhere[name], _raw(values, kinds[name]), tensor)
+            if raw:
+                response.raw_output_contents.append(b"")
+        elif raw:
             response.raw_output_contents.append(_raw(values, kinds[name]))
         else:
             getattr(tensor.contents, TYPED_FIELDS[kinds[name]]).extend(values.ravel().tolist())
@@ -237,11 +253,6 @@ def _asked(
         if entry.name not in outputs:
             raise InputError(
                 f"no output {entry.name!r}", hint=f"the model gives {', '.join(outputs)}"
-            )
-        if SHARED_MEMORY in entry.parameters:
-            raise InputError(
-                f"output {entry.name!r} is asked for in shared memory, which is not offered",
-                hint="take it from the response",
             )
         count = entry.parameters["classification"].int64_param if entry.parameters else 0
         values = outputs[entry.name]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, Optional
 
 import grpc
-from edgetran_protos.errors import EdgeTranError, UnknownModel, UsageError
+from edgetran_protos.errors import EdgeTranError, NotOffered, UnknownModel, UsageError
 from edgetran_protos.open_inference import SERVICE, Method, message, methods
 
 from edgetran_daemon.board.describe import daemon_version
 from edgetran_daemon.deployment.deployments import Deployments
 from edgetran_daemon.measuring.emulation import BoardClock
+from edgetran_daemon.security.callers import Caller, Callers
 from edgetran_daemon.services import convert_models, convert_tensors
 from edgetran_daemon.services.in_order import in_order, until
+from edgetran_daemon.services.shared_tensors import SharedTensors, no_caller
 from edgetran_daemon.serving.endpoints import (
     TEXT_SUFFIX,
     Endpoint,
@@ -22,12 +24,14 @@ from edgetran_daemon.serving.endpoints import (
     TextEndpoint,
     model_of,
 )
+from edgetran_daemon.serving.shared_memory import Region, Regions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 NAME = "edgetran-daemon"
 VERSION = "1"  # the protocol's; what serves is known by its bundle's digest
 EXTENSIONS = ("classification", "model_configuration", "model_repository", "statistics")
+SHARED_MEMORY = "system_shared_memory"  # one more, where it is on
 STREAM_AT_ONCE = 8  # requests of one stream under way
 REASONS = {  # why a model of that state is not ready
     "serving": "its process is being started again",
@@ -38,11 +42,20 @@ FINAL = "triton_final_response"  # what Triton's clients look for in a stream
 
 class OpenInferenceService:
     def __init__(
-        self, deployments: Deployments, clock: BoardClock, stopping: asyncio.Event
+        self,
+        deployments: Deployments,
+        clock: BoardClock,
+        stopping: asyncio.Event,
+        most_bytes: int,
+        callers: Optional[Callers] = None,
     ) -> None:
+        """most_bytes: of a request; callers: who may use shared memory, None: nobody."""
         self._deployments = deployments
         self._clock = clock
         self._stopping = stopping
+        self._most_bytes = most_bytes
+        self._callers = callers
+        self._regions = Regions()
 
     def handler(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -75,7 +88,9 @@ class OpenInferenceService:
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
         return message("ServerMetadataResponse")(
-            name=NAME, version=daemon_version(), extensions=EXTENSIONS
+            name=NAME,
+            version=daemon_version(),
+            extensions=[*EXTENSIONS, *([SHARED_MEMORY] if self._callers else ())],
         )
 
     async def ModelMetadata(self, request: Any, context: Context) -> Any:
@@ -86,9 +101,12 @@ class OpenInferenceService:
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:
         endpoint = self._endpoint(request.model_name, request.model_version)
-        outputs = await endpoint.infer(convert_tensors.infer_inputs(request))
+        shared = SharedTensors(self._regions, self._most_bytes, lambda: self._caller(context))
+        inputs = convert_tensors.infer_inputs(request, shared)
+        shared.expect(request.outputs)
+        outputs = await endpoint.infer(inputs)
         return convert_tensors.infer_response(
-            request, endpoint.name, VERSION, outputs, endpoint.labels
+            request, endpoint.name, VERSION, outputs, endpoint.labels, shared
         )
 
     async def ModelStreamInfer(
@@ -149,6 +167,48 @@ class OpenInferenceService:
         await self._deployments.unload(model_of(name))
         return message("RepositoryModelUnloadResponse")(model_name=name, isUnloaded=True)
 
+    async def SystemSharedMemoryStatus(self, request: Any, context: Context) -> Any:
+        found = self._regions.of(self._caller(context), request.name)
+        kind = message("SystemSharedMemoryStatusResponse.RegionStatus")
+        return message("SystemSharedMemoryStatusResponse")(
+            regions={
+                one.name: kind(
+                    name=one.name, key=one.key, offset=one.offset, byte_size=one.size_bytes
+                )
+                for one in found
+            }
+        )
+
+    async def SystemSharedMemoryRegister(self, request: Any, context: Context) -> Any:
+        region = Region(request.name, request.key, request.offset, request.byte_size)
+        self._regions.register(self._caller(context), region)
+        return message("SystemSharedMemoryRegisterResponse")()
+
+    async def SystemSharedMemoryUnregister(self, request: Any, context: Context) -> Any:
+        self._regions.unregister(self._caller(context), request.name)
+        return message("SystemSharedMemoryUnregisterResponse")()
+
+    async def CudaSharedMemoryStatus(self, request: Any, context: Context) -> Any:
+        raise _no_cuda()
+
+    async def CudaSharedMemoryRegister(self, request: Any, context: Context) -> Any:
+        raise _no_cuda()
+
+    async def CudaSharedMemoryUnregister(self, request: Any, context: Context) -> Any:
+        raise _no_cuda()
+
+    def _caller(self, context: Context) -> Caller:
+        """Whose shared memory a request may name. Raises NotOffered."""
+        if self._callers is None:
+            return no_caller()
+        caller = self._callers.of(context.peer())
+        if caller is None:
+            raise NotOffered(
+                "the system does not tell whose connection this is, so shared memory is refused",
+                hint="listen on a Unix socket, or send the contents with the request",
+            )
+        return caller
+
     def _endpoint(self, name: str, version: str) -> Endpoint:
         """Raises UnknownModel, ModelUnloaded."""
         if version not in ("", VERSION):
@@ -159,6 +219,12 @@ class OpenInferenceService:
         if name.endswith(TEXT_SUFFIX):
             return TextEndpoint(found + TEXT_SUFFIX, model, self._clock)
         return TensorEndpoint(found, model, self._clock)
+
+
+def _no_cuda() -> NotOffered:
+    return NotOffered(
+        "CUDA shared memory is not offered", hint="register system shared memory instead"
+    )
 
 
 def _named(request: Any) -> str:

@@ -111,6 +111,8 @@ KEYS = (
         QUEUE_LIMIT),
     Key("batching", Batches(), "requests that may share a run, and how long one waits for others "
         "before an idle model", Batching(), metavar='"[MODEL=]ROWS[:MS] ..."'),
+    Key("shared_memory", Text("local", "off"), "tensors in a client's shared memory: where only "
+        "this machine can connect, or never", "local"),
     Key("worker_memory_mb", Whole(1 << 20), "what a model's process may take (no limit)", None, 512,
         "MB"),
     Key("store_limit_mb", Whole(1 << 20), "what all bundles may take of the disk (what is free)",

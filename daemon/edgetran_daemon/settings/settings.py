@@ -40,6 +40,7 @@ class Settings:
     metrics: Optional[tuple[str, int]] = None  # host and port of Prometheus's endpoint
     sensors: Places = NOWHERE
     pythons: WorkerPythons = OWN  # that run the workers
+    shared_memory: bool = True  # where other machines cannot reach the daemon
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 
