@@ -84,7 +84,7 @@ def test_a_unix_socket_serves_them_all(
         assert address.startswith("unix:/")
         assert tool("health_probe.py", address).returncode == 0
         assert INFERENCE in tool("generic_client.py", address).stdout.split()
-        checks = ("health", "infer_raw", "stream", "text")
+        checks = ("health", "infer_raw", "stream", "text", "shared_memory")
         found = run_checks(triton_python, "triton_client.py", address, known, *checks)
         assert found == dict.fromkeys(checks, "")
         command = [sys.executable, "-m", "edgetran.conformance", address]

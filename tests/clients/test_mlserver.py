@@ -38,6 +38,10 @@ ABSENT = {
     "reflection lists the service",
     "configuration agrees with the metadata",
     "statistics count what was answered",
+    "shared inputs are answered like sent ones",
+    "shared outputs are written where asked",
+    "regions are listed until they are unregistered",
+    "places beyond a region are refused",
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -24,6 +24,9 @@ CHECKS = [
     "errors",
     "large",
     "concurrent",
+    "shared_memory",
+    "shared_strings",
+    "cuda_shared_memory",
     "repository",
     "statistics",
 ]

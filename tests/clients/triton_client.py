@@ -19,6 +19,7 @@ import tritonclient.grpc.aio as triton_aio
 from checks import run
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
+from tritonclient.utils import shared_memory as shm
 
 ADDRESS = sys.argv[1]
 KNOWN = json.loads(Path(sys.argv[2]).read_text())
@@ -260,6 +261,90 @@ def concurrent():
             right(result)
 
 
+def shared_memory():
+    """The way of Triton's own example: inputs and the output in regions, nothing in the request."""
+    assert "system_shared_memory" in client.get_server_metadata().extensions
+    client.unregister_system_shared_memory()
+    assert not client.get_system_shared_memory_status().regions
+    rows = list(INPUTS.values())
+    sizes = [one.nbytes for one in rows]
+    given = shm.create_shared_memory_region("given", "edgetran_given", sum(sizes))
+    taken = shm.create_shared_memory_region("taken", "edgetran_taken", LOGITS.nbytes + 16)
+    try:
+        shm.set_shared_memory_region(given, rows)
+        client.register_system_shared_memory("given", "/edgetran_given", sum(sizes))
+        client.register_system_shared_memory("taken", "/edgetran_taken", LOGITS.nbytes + 16)
+        inputs, at = [], 0
+        for name, values in INPUTS.items():
+            tensor = triton.InferInput(name, list(values.shape), "INT64")
+            tensor.set_shared_memory("given", values.nbytes, at)
+            inputs.append(tensor)
+            at += values.nbytes
+        output = triton.InferRequestedOutput("logits")
+        output.set_shared_memory("taken", LOGITS.nbytes, 16)
+        for _ in range(3):
+            result = client.infer("home", inputs, outputs=[output])
+            told = result.get_output("logits")
+            assert list(told.shape) == list(LOGITS.shape)
+            assert told.parameters["shared_memory_region"].string_param == "taken"
+            found = shm.get_contents_as_numpy(taken, np.float32, LOGITS.shape, 16)
+            np.testing.assert_allclose(found, LOGITS, atol=1e-5)
+            found[:] = 0
+        right(client.infer("home", inputs))  # the output in the answer
+        right(client.infer("home", [inputs[0], *tensors()[1:]]))  # an input of each kind
+        mixed = client.infer("home", tensors(), outputs=[output])
+        assert len(mixed.get_response().raw_output_contents[0]) == 0
+        np.testing.assert_allclose(found, LOGITS, atol=1e-5)
+        status = client.get_system_shared_memory_status().regions
+        assert {one.key for one in status.values()} == {"/edgetran_given", "/edgetran_taken"}
+        assert status["given"].byte_size == sum(sizes)
+        for call in (  # an output that does not fit, an input that ends beyond its region
+            lambda: output.set_shared_memory("taken", 4),
+            lambda: inputs[-1].set_shared_memory("given", sizes[-1], at),
+        ):
+            call()
+            said = refused(
+                "INVALID_ARGUMENT", lambda: client.infer("home", inputs, outputs=[output])
+            )
+            assert "bytes" in said
+        register = client.register_system_shared_memory
+        refused("ALREADY_EXISTS", lambda: register("given", "/edgetran_given", 8))
+        refused("NOT_FOUND", lambda: register("other", "/edgetran_absent", 8))
+        refused("INVALID_ARGUMENT", lambda: register("other", "/edgetran_given", sum(sizes) + 4096))
+        refused("INVALID_ARGUMENT", lambda: register("other", "/../../etc/passwd", 8))
+        client.unregister_system_shared_memory("given")
+        refused("NOT_FOUND", lambda: client.infer("home", inputs))
+        refused("NOT_FOUND", lambda: client.get_system_shared_memory_status("given"))
+        client.unregister_system_shared_memory()
+        assert not client.get_system_shared_memory_status().regions
+    finally:
+        shm.destroy_shared_memory_region(given)
+        shm.destroy_shared_memory_region(taken)
+
+
+def shared_strings():
+    rows = [[one] for one in KNOWN["texts"]]
+    raw = b"".join(len(one[0]).to_bytes(4, "little") + one[0].encode() for one in rows)
+    region = shm.create_shared_memory_region("texts", "edgetran_texts", len(raw))
+    try:
+        shm.set_shared_memory_region(region, [np.frombuffer(raw, np.uint8)])
+        client.register_system_shared_memory("texts", "/edgetran_texts", len(raw))
+        tensor = triton.InferInput("TEXT", [len(rows), 1], "BYTES")
+        tensor.set_shared_memory("texts", len(raw))
+        result = client.infer("home:text", [tensor])
+        assert [one.decode() for one in result.as_numpy("LABEL")[:, 0]] == KNOWN["text_labels"]
+    finally:
+        client.unregister_system_shared_memory("texts")
+        shm.destroy_shared_memory_region(region)
+
+
+def cuda_shared_memory():
+    said = refused("UNIMPLEMENTED", client.get_cuda_shared_memory_status)
+    assert "CUDA" in said
+    refused("UNIMPLEMENTED", lambda: client.register_cuda_shared_memory("a", b"x", 0, 8))
+    refused("UNIMPLEMENTED", client.unregister_cuda_shared_memory)
+
+
 def repository():
     def index():
         return {m.name: (m.state, m.reason) for m in client.get_model_repository_index().models}
@@ -324,6 +409,9 @@ run(
         errors,
         large,
         concurrent,
+        shared_memory,
+        shared_strings,
+        cuda_shared_memory,
         repository,
         statistics,
     ]

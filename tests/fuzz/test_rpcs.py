@@ -150,9 +150,7 @@ def values(field: FieldDescriptor, words: tuple[str, ...], depth: int) -> st.Sea
     if inner is not None and inner.GetOptions().map_entry:
         parts = inner.fields_by_name
         key, value = (single(parts[name], words, depth) for name in ("key", "value"))
-        if parts["value"].message_type is None:
-            return st.dictionaries(key, value, max_size=3)
-        return st.just({})
+        return st.dictionaries(key, value, max_size=3)
     return st.lists(one, max_size=4)
 
 
@@ -176,7 +174,10 @@ def single(field: FieldDescriptor, words: tuple[str, ...], depth: int) -> st.Sea
     return st.sampled_from(small) | st.integers(low, high)
 
 
-WORDS = ("input_ids", "attention_mask", "token_type_ids", "INT64", "BYTES", "FP32", "logits")
+WORDS = (
+    *("input_ids", "attention_mask", "token_type_ids", "INT64", "BYTES", "FP32", "logits"),
+    *("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification"),
+)
 bounded = settings(
     max_examples=40,
     deadline=None,

@@ -14,7 +14,7 @@ from typing import Optional
 
 import grpc
 
-from edgetran.conformance import core, extensions
+from edgetran.conformance import core, extensions, sharing
 from edgetran.conformance.outcome import (
     FAILED,
     NOT_OFFERED,
@@ -30,7 +30,8 @@ Check = Callable[[Server], None]
 
 
 def outcomes(server: Server, disturb: bool = False) -> Iterator[Outcome]:
-    checks = [*core.CHECKS, *extensions.CHECKS, *(extensions.DISTURBING if disturb else ())]
+    checks = [*core.CHECKS, *extensions.CHECKS, *sharing.CHECKS]
+    checks += extensions.DISTURBING if disturb else ()
     for check in checks:
         yield outcome(check, server)
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from edgetran_daemon.runtimes.base import Tensor, TensorSpec
 from edgetran_daemon.services import convert_models, convert_tensors
-from edgetran_protos.errors import InputError
+from edgetran_daemon.services.shared_tensors import SharedTensors
+from edgetran_daemon.serving.shared_memory import Regions
+from edgetran_protos.errors import InputError, NotOffered
 from edgetran_protos.open_inference import message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,9 +151,13 @@ def _both() -> Any:
     return request
 
 
-def _shared_memory() -> Any:
-    request = infer_request(np.zeros(2, np.int64), raw=True)
-    request.inputs[0].parameters["shared_memory_region"].string_param = "mine"
+def _shared_memory(contents: bool = False, **parameters: Any) -> Any:
+    request = infer_request(np.zeros(2, np.int64), raw=False)
+    if not contents:
+        request.inputs[0].ClearField("contents")
+    for name, value in {"region": "mine", "byte_size": 16, **parameters}.items():
+        kind = "string_param" if isinstance(value, str) else "int64_param"
+        setattr(request.inputs[0].parameters[f"shared_memory_{name}"], kind, value)
     return request
 
 
@@ -159,7 +165,13 @@ def _shared_memory() -> Any:
     ("request_", "said"),
     [
         (_both(), "typed contents beside raw"),
-        (_shared_memory(), "shared memory"),
+        (_shared_memory(contents=True), "contents beside those in shared memory"),
+        (_shared_memory(region=""), "where"),
+        (_shared_memory(region=3), "where"),
+        (_shared_memory(byte_size=0), "where"),
+        (_shared_memory(byte_size="16"), "where"),
+        (_shared_memory(byte_size=-1), "where"),
+        (_shared_memory(offset=-8), "where"),
         (_typed("INT64", "fp32_contents", [1, 2], [2]), "fp32_contents"),
         (_typed("INT64", "int64_contents", [1, 2], [3]), "2 elements.*needs 3"),
         (_typed("INT64", "int64_contents", [], [0, 1 << 62, 1 << 62]), "x"),
@@ -191,10 +203,16 @@ def test_classes_instead_of_numbers_when_asked_for() -> None:
         convert_tensors.infer_response(request, "m", "1", {"logits": np.zeros(3)})
 
 
-def test_outputs_cannot_be_left_in_shared_memory() -> None:
+def test_shared_memory_is_refused_where_it_is_not_offered() -> None:
+    with pytest.raises(NotOffered) as caught:
+        convert_tensors.infer_inputs(_shared_memory())
+    assert "--shared-memory" in caught.value.hint
     request = infer_request(np.zeros(1), raw=True)
     request.outputs.add(name="count").parameters["shared_memory_region"].string_param = "mine"
-    with pytest.raises(InputError, match="shared memory"):
+    request.outputs[0].parameters["shared_memory_byte_size"].int64_param = 8
+    with pytest.raises(NotOffered):
+        SharedTensors(Regions(), 100).expect(request.outputs)
+    with pytest.raises(NotOffered):
         convert_tensors.infer_response(request, "m", "1", OUTPUTS)
 
 
@@ -282,5 +300,5 @@ def test_what_is_kept_of_a_tensor_does_not_hide_a_mistake_of_the_next() -> None:
             convert_tensors.infer_inputs(asked(data, 1, 3, contents={"int_contents": [1, 2, 3]}))
         shared = asked(data, 1, 3)
         shared.inputs[0].parameters["shared_memory_region"].string_param = "r"
-        with pytest.raises(InputError, match="shared memory"):
+        with pytest.raises(InputError, match="0 inputs came with 1 raw contents"):
             convert_tensors.infer_inputs(shared)

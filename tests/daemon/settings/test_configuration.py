@@ -120,6 +120,7 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "power_rail": "VDD_IN",
         "queue_limit": "5",
         "batching": "8:2 home=16",
+        "shared_memory": "off",
         "worker_memory_mb": "300",
         "store_limit_mb": "2048",
         "worker_python": "openvino=/usr/bin/python3 onnxruntime='/opt/my python'",
