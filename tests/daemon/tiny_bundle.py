@@ -74,6 +74,45 @@ def graph(seed: int = 0) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def endless_graph(seed: int = 0) -> bytes:
+    """The same for masks of 0 and 1; a run whose mask has a 2 takes longer than anybody waits."""
+    model = onnx.load_from_string(graph(seed))
+    scalar = {"i": TensorProto.INT64, "going": TensorProto.BOOL, "kept_going": TensorProto.BOOL}
+    values = {name: helper.make_tensor_value_info(name, kind, []) for name, kind in scalar.items()}
+    before, after = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("before", "after")
+    )
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["kept_going"]),
+            helper.make_node("Add", ["before", "nothing"], ["after"]),
+        ],
+        "body",
+        [values["i"], values["going"], before],
+        [values["kept_going"], after],
+    )
+    constants = {
+        "nothing": np.zeros(1, np.float32),
+        "one": np.array(1, np.int64),
+        "ages": np.array(1 << 40, np.int64),
+    }
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
+    model.graph.node[-1].output[0] = "quick"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["attention_mask"], ["largest"], keepdims=0),
+            helper.make_node("Sub", ["largest", "one"], ["beyond"]),
+            helper.make_node("Mul", ["beyond", "ages"], ["times"]),  # at most 0: not once
+            helper.make_node("Loop", ["times", "", "nothing"], ["looped"], body=body),
+            helper.make_node("Add", ["quick", "looped"], ["logits"]),
+        ]
+    )
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 def encode(texts: list[list[str]]) -> dict[str, np.ndarray]:
     tokenizer = Tokenizer.from_str(tokenizer_json().decode())
     tokenizer.enable_padding(length=LENGTH, pad_id=0, pad_token="[PAD]")

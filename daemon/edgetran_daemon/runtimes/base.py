@@ -104,6 +104,12 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def _run(self, tensors: Tensors) -> Tensors: ...
 
+    def interrupt(self) -> None:  # noqa: B027 - most runtimes cannot
+        """Ends the run under way soon, where the runtime can; called by another thread."""
+
+    def rearm(self) -> None:  # noqa: B027
+        """Before a run: what interrupted the one before is over."""
+
 
 def installed_version(distribution: str, module: str) -> str:
     """Of a runtime's library; empty when unknown: a board's maker may build it without metadata."""

@@ -26,7 +26,8 @@ DTYPES = {  # ONNX Runtime's name of a tensor type -> numpy's
     "tensor(float)": "float32",
     "tensor(double)": "float64",
 }
-QUIET = 3  # ONNX Runtime's severity "error": its warnings are no news to a user
+# ONNX Runtime's severities "error" and "fatal": its warnings are no news to a user.
+QUIET, SILENT = 3, 4
 # Add and LayerNormalization as one kernel: five times as long as the two in 1.32, no gain in 1.20.
 SLOW_FUSIONS = ["SkipLayerNormFusion"]
 
@@ -50,6 +51,8 @@ class OnnxRuntime(Runtime):
             )
         except Exception as exc:  # its errors share no base class
             raise RuntimeFailure(f"onnxruntime cannot load the graph: {exc}") from exc
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = SILENT  # what fails is raised
         self._invalid = onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument
         self._inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node) for node in self._session.get_outputs())
@@ -75,10 +78,16 @@ class OnnxRuntime(Runtime):
 
     def _run(self, tensors: Tensors) -> Tensors:
         try:
-            results = self._session.run(self._names, dict(tensors))
+            results = self._session.run(self._names, dict(tensors), self._run_options)
         except self._invalid as exc:  # e.g. a token id beyond the vocabulary
             raise InputRefused(f"onnxruntime refuses the inputs: {exc}") from exc
         return dict(zip(self._names, results))
+
+    def interrupt(self) -> None:
+        self._run_options.terminate = True  # looked at before each node
+
+    def rearm(self) -> None:
+        self._run_options.terminate = False
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -3,15 +3,18 @@
 A protocol instead of streams: an answer that arrives in one piece wakes its caller once, and
 no task is made on the way. While a model's runs are short, the next question lies in the
 worker's socket already, so that the worker never waits for us. Otherwise it is sent when its
-turn has come, and never when nobody waits for its answer any longer.
+turn has come, and never when nobody waits for its answer any longer. Of a question whose caller
+leaves after that, the worker is told by its number, so that it ends the run if its runtime can.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Optional
 
@@ -33,7 +36,7 @@ class Answer:
     phases: Phases
 
 
-@dataclass
+@dataclass(eq=False)
 class Question:
     header: Mapping[str, object]
     tensors: Mapping[str, Tensor]
@@ -42,6 +45,7 @@ class Question:
     asked_s: float
     turn_s: float = 0.0  # when the answers before it had arrived
     sent_s: float = 0.0
+    number: int = -1  # among those that were sent
 
     def phases(self, run_s: float, now_s: float) -> Phases:
         # It may have been sent before its turn, and answered before the system call returned.
@@ -54,8 +58,16 @@ class Question:
         )
 
 
+def _ignore(number: int) -> None:
+    """For a worker that cannot be told."""
+
+
 class WorkerConnection(asyncio.Protocol):
-    """Answers come in the order of the questions. `on_silence`: one is overdue."""
+    """Answers come in the order of the questions.
+
+    `on_silence`: one is overdue. `on_leave`: nobody waits for the question of that number, which
+    was sent and is not answered.
+    """
 
     def __init__(self) -> None:
         self._transport: Optional[asyncio.Transport] = None
@@ -70,7 +82,9 @@ class WorkerConnection(asyncio.Protocol):
         self._quiet.set()
         self._alarm: Optional[asyncio.TimerHandle] = None
         self._alarm_s = 0.0
+        self._numbers = itertools.count()
         self.on_silence: Callable[[], None] = self.close
+        self.on_leave: Callable[[int], None] = _ignore
         self.open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,7 +111,9 @@ class WorkerConnection(asyncio.Protocol):
         if not self.open:
             answer.set_exception(ConnectionError("the worker hung up"))
             return answer
-        self._waiting.append(Question(header, tensors, limit_s, answer, perf_counter()))
+        question = Question(header, tensors, limit_s, answer, perf_counter())
+        answer.add_done_callback(partial(self._looked_at, question))
+        self._waiting.append(question)
         self._quiet.clear()
         self._send()
         return answer
@@ -145,6 +161,7 @@ class WorkerConnection(asyncio.Protocol):
             question = self._waiting.popleft()
             if question.answer.done():
                 continue  # its caller has left
+            question.number = next(self._numbers)
             self._sent.append(question)
             question.turn_s = perf_counter()
             self._transport.write(b"".join(wire.pack(question.header, question.tensors)))
@@ -153,6 +170,10 @@ class WorkerConnection(asyncio.Protocol):
             self._watch()
         if not self._sent:
             self._quiet.set()
+
+    def _looked_at(self, question: Question, answer: asyncio.Future[Answer]) -> None:
+        if answer.cancelled() and question in self._sent:
+            self.on_leave(question.number)
 
     def _watch(self) -> None:
         """One alarm for all questions: hardly any of them lives to see it."""

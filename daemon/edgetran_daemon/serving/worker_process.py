@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,6 +20,7 @@ from edgetran_daemon.serving.priority import bring_forward, put_aside
 from edgetran_daemon.serving.statistics import Phases
 from edgetran_daemon.serving.worker_connection import Answer, WorkerConnection
 from edgetran_daemon.serving.worker_pythons import OWN, WorkerPythons
+from edgetran_daemon.worker.interruption import NUMBER
 
 LOAD_LIMIT_S = 300.0  # compiling runtimes are slow to load; longer counts as hung
 RUN_LIMIT_S = 120.0
@@ -60,10 +62,15 @@ class Timed:
 class WorkerProcess:
     """One loaded model in its own process. Calls are answered in the order they came."""
 
-    def __init__(self, process: asyncio.subprocess.Process, connection: WorkerConnection) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, connection: WorkerConnection, leaving: FileIO
+    ) -> None:
+        """leaving: the pipe that it hears of questions by which nobody asks any longer."""
         self._process = process
         self._connection = connection
+        self._leaving = leaving
         connection.on_silence = self.kill
+        connection.on_leave = self._tell_left
         self.peak_memory_bytes = 0
 
     @staticmethod
@@ -102,17 +109,20 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        with theirs:
-            arguments = (str(theirs.fileno()), str(memory_bytes or 0))
+        heard, leaving = _pipe()
+        with theirs, heard:
+            ends = (theirs.fileno(), heard.fileno())
+            arguments = (str(ends[0]), str(memory_bytes or 0), str(ends[1]))
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(*pythons.command(runtime), *arguments),
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=ends,
                     stdin=asyncio.subprocess.DEVNULL,
                     env=pythons.environment(runtime),
                 )
             except OSError as exc:
                 ours.close()
+                leaving.close()
                 if runtime not in pythons.paths:
                     raise
                 raise RuntimeFault(
@@ -121,7 +131,7 @@ class WorkerProcess:
                 ) from exc
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(WorkerConnection, sock=ours)
-        return WorkerProcess(process, connection)
+        return WorkerProcess(process, connection, leaving)
 
     @property
     def pid(self) -> int:
@@ -163,11 +173,18 @@ class WorkerProcess:
     async def stop(self) -> None:
         """Hangs up; a worker that does not leave by itself is killed."""
         self._connection.close()
+        self._leaving.close()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_S)
         except asyncio.TimeoutError:
             self.kill()
             await self._process.wait()
+
+    def _tell_left(self, number: int) -> None:
+        """A full pipe, or a worker that ended, need not hear of it."""
+        if not self._leaving.closed:
+            with suppress(BrokenPipeError):
+                self._leaving.write(NUMBER.pack(number))
 
     def kill(self) -> None:
         if self._process.returncode is None:
@@ -189,6 +206,13 @@ class WorkerProcess:
             raise _refusal(str(reply["kind"]), str(reply["message"]))
         self.peak_memory_bytes = int(reply.get("peak_memory_bytes", self.peak_memory_bytes))
         return answer
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    """The end to read from, and the one to write to without waiting."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    return FileIO(reading, "rb"), FileIO(writing, "wb")
 
 
 def _timed(answer: Answer) -> Timed:

@@ -1,6 +1,7 @@
-"""`python -m edgetran_daemon.worker FD BYTES`: serves the socket it inherited as FD.
+"""`python -m edgetran_daemon.worker FD BYTES PIPE`: serves the socket it inherited as FD.
 
-BYTES is the most memory it may ask the system for, 0 for no limit.
+BYTES is the most memory it may ask the system for, 0 for no limit; from PIPE it hears of questions
+that nobody asks any longer.
 """
 
 import resource
@@ -8,6 +9,7 @@ import signal
 import socket
 import sys
 
+from edgetran_daemon.worker.interruption import Interruption
 from edgetran_daemon.worker.loop import Worker
 from edgetran_daemon.worker.wire import OUT_OF_MEMORY
 
@@ -20,7 +22,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         try:
-            Worker(connection).serve()
+            Worker(connection, Interruption(int(sys.argv[3]))).serve()
         except (BrokenPipeError, ConnectionResetError):
             return 0  # the supervisor died while we were answering
         except MemoryError:

@@ -6,9 +6,9 @@
           max_runs, tensors         -> tensors {"started_s", "ended_s": float64 (n,)}
     reference  the same             -> the same, of a fixed piece of work (reference.py)
 
-A reply has "ok": true, or "ok": false with "kind" ("input" or "fault") and
-"message". Times are perf_counter's. What load and time answer carries
-"peak_memory_bytes" too: to look it up takes as long as a small model.
+A reply has "ok": true, or "ok": false with "kind" ("input", "memory", "fault", or "left": nobody
+waited for the run, so it was not begun) and "message". Times are perf_counter's. What load and
+time answer carries "peak_memory_bytes" too: to look it up takes as long as a small model.
 """
 
 import resource
@@ -29,6 +29,7 @@ from edgetran_daemon.runtimes.base import (
     TensorSpec,
 )
 from edgetran_daemon.worker import wire
+from edgetran_daemon.worker.interruption import Interruption
 from edgetran_daemon.worker.reference import Reference
 from edgetran_daemon.worker.wire import Header
 
@@ -36,11 +37,17 @@ Reply = Tuple[Header, Mapping[str, Tensor]]
 Request = Tuple[wire.Layout, Dict[str, Tensor]]
 
 
+class CallerLeft(Exception):
+    """Nobody waits for the run."""
+
+
 class Worker:
     """One model behind one socket."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, interruption: Interruption) -> None:
         self._socket = connection
+        self._interruption = interruption
+        self._number = -1  # of the question that is being answered
         self._reader = connection.makefile("rb")
         self._runtime: Optional[Runtime] = None
         self._fits: Optional[wire.Layout] = None  # the last one that the graph takes
@@ -52,12 +59,15 @@ class Worker:
             request = self._receive()
             if request is None:
                 return  # the supervisor closed its end, or died
+            self._number += 1
             self._run_s = 0.0
             self._send(*self._answer(*request))
 
     def _answer(self, layout: wire.Layout, tensors: Mapping[str, Tensor]) -> Reply:
         try:
             reply, results = self._do(layout, tensors)
+        except CallerLeft:
+            return {"ok": False, "kind": "left", "message": "nobody waits for it"}, {}
         except InputRefused as exc:
             return {"ok": False, "kind": "input", "message": str(exc)}, {}
         except MemoryError as exc:
@@ -90,9 +100,14 @@ class Worker:
         if layout is not self._fits:
             runtime.check(tensors)  # of types and shapes alone, which the layout fixes
             self._fits = layout
-        started = time.perf_counter()
-        results = runtime.run_checked(tensors)
-        self._run_s = time.perf_counter() - started
+        if not self._interruption.begin(self._number, runtime):
+            raise CallerLeft
+        try:
+            started = time.perf_counter()
+            results = runtime.run_checked(tensors)
+            self._run_s = time.perf_counter() - started
+        finally:
+            self._interruption.end()
         return results
 
     def _load(self, name: str, path: str, threads: int) -> Header:

@@ -63,6 +63,33 @@ def test_it_answers_describes_itself_and_ends(
     assert not psutil.pid_exists(with_worker(graph, work))
 
 
+def test_a_run_that_nobody_waits_for_is_ended(
+    tmp_path: Path, tokens: dict[str, Tensor], tiny: ModuleType
+) -> None:
+    """At whatever moment its caller leaves: before it begins, while it runs, or too late."""
+    graph = tmp_path / "endless"
+    graph.write_bytes(tiny.endless_graph())
+    endless = {**tokens, "attention_mask": 2 * tokens["attention_mask"]}
+
+    async def work(worker: WorkerProcess, loaded: Loaded) -> int:
+        expected = tiny.reference(tokens)
+        for number in range(60):
+            leaving = [asyncio.ensure_future(worker.run(endless)) for _ in range(1 + number % 3)]
+            staying = asyncio.ensure_future(worker.run(tokens))
+            await asyncio.sleep(0.0002 * (number % 10))
+            for one in leaving[:: number % 2 * 2 - 1]:  # either the first or the last goes first
+                one.cancel()
+            np.testing.assert_allclose((await staying).outputs["logits"], expected, atol=1e-5)
+            done = asyncio.ensure_future(worker.run(tokens))
+            await asyncio.sleep(0.0001 * (number % 10))
+            done.cancel()  # may meet its end, and must not meet the next run
+            ran = await worker.run(tokens)
+            np.testing.assert_allclose(ran.outputs["logits"], expected, atol=1e-5)
+        return worker.pid
+
+    with_worker(graph, work)
+
+
 def test_put_aside_it_gives_way_until_it_is_brought_forward(
     graph: Path, tokens: dict[str, Tensor]
 ) -> None:

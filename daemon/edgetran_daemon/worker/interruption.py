@@ -1,0 +1,60 @@
+"""Hears, while a runtime computes, that nobody waits for the answer any longer.
+
+The supervisor numbers the questions from 0, in the order in which it sends them, and writes the
+number of one whose caller left to a pipe of its own: 8 bytes, big-endian. A thread reads it there,
+for the socket is read by whoever computes.
+"""
+
+import os
+import struct
+import threading
+from typing import Optional, Set
+
+from edgetran_daemon.runtimes.base import Runtime
+
+NUMBER = struct.Struct(">Q")
+STACK_BYTES = 256 << 10  # of the thread, which counts as the process's memory
+
+
+class Interruption:
+    """`begin` and `end` enclose each run; between them the runtime may be interrupted."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()  # so that an interruption meets the run that it is meant for
+        self._runtime: Optional[Runtime] = None  # that computes
+        self._number = -1  # of the question that is computed, or was last
+        self._left: Set[int] = set()  # whose callers left before their turn
+        threading.stack_size(STACK_BYTES)
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.stack_size(0)
+
+    def begin(self, number: int, runtime: Runtime) -> bool:
+        """False: nobody waits for it."""
+        with self._lock:
+            self._number = number
+            if number in self._left:
+                self._left.remove(number)
+                return False
+            runtime.rearm()
+            self._runtime = runtime
+            return True
+
+    def end(self) -> None:
+        with self._lock:
+            self._runtime = None
+
+    def _listen(self) -> None:
+        with os.fdopen(self._pipe, "rb") as pipe:
+            while True:
+                data = pipe.read(NUMBER.size)
+                if len(data) < NUMBER.size:
+                    return  # the supervisor hung up
+                self._leave(NUMBER.unpack(data)[0])
+
+    def _leave(self, number: int) -> None:
+        with self._lock:
+            if number > self._number:
+                self._left.add(number)
+            elif number == self._number and self._runtime is not None:
+                self._runtime.interrupt()
