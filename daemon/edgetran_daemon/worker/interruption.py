@@ -33,8 +33,9 @@ class Interruption:
         """False: nobody waits for it."""
         with self._lock:
             self._number = number
-            if number in self._left:
-                self._left.remove(number)
+            left = number in self._left
+            self._left = {later for later in self._left if later > number}
+            if left:
                 return False
             runtime.rearm()
             self._runtime = runtime
