@@ -70,7 +70,7 @@ def metadata():
     server = client.get_server_metadata()
     assert server.name == "edgetran-daemon"
     wanted = {"model_repository", "model_configuration", "statistics", "classification"}
-    assert set(server.extensions) == wanted
+    assert set(server.extensions) == wanted | {"system_shared_memory"}
     told = client.get_model_metadata("home", as_json=True)
     assert {entry["name"] for entry in told["inputs"]} == set(INPUTS)
     assert {entry["datatype"] for entry in told["inputs"]} == {"INT64"}
@@ -341,7 +341,7 @@ def shared_strings():
 def cuda_shared_memory():
     said = refused("UNIMPLEMENTED", client.get_cuda_shared_memory_status)
     assert "CUDA" in said
-    refused("UNIMPLEMENTED", lambda: client.register_cuda_shared_memory("a", b"x", 0, 8))
+    refused("UNIMPLEMENTED", lambda: client.register_cuda_shared_memory("a", b"aaaa", 0, 8))
     refused("UNIMPLEMENTED", client.unregister_cuda_shared_memory)
 
 
