@@ -225,8 +225,8 @@ def test_a_worker_that_ends_before_it_is_asked_is_a_fault(
     """Its end may have been heard of before it is put aside on its cores."""
     spawn = WorkerProcess._spawn
 
-    async def spawn_and_wait(memory_bytes: int | None) -> WorkerProcess:
-        worker = await spawn(memory_bytes)
+    async def spawn_and_wait(*arguments: Any) -> WorkerProcess:
+        worker = await spawn(*arguments)
         psutil.Process(worker.pid).kill()
         assert await worker.wait() == -9
         return worker
