@@ -78,7 +78,7 @@ def _layers(architecture: Mapping[str, Any]) -> list[Layer]:
             )
         ]
         complete = 0 < architecture["l"] == len(found) <= MOST_LAYERS
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise ValueError(f"no architecture of the study: {exc!r}") from exc
     if not complete:
         raise ValueError("no architecture of the study: its layers are not what l says")

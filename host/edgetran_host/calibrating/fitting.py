@@ -10,7 +10,7 @@ hold 90 % of graphs that the fit has not seen: leave-one-out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from edgetran_devices import UnitModel, predict
@@ -44,7 +44,6 @@ class Fit:
 
     unit: UnitModel
     latency_s: tuple[float, ...]  # leave-one-out, in the order of the graphs
-    energy_j: tuple[float, ...]  # the same; empty: no sensor
 
     @property
     def has_energy(self) -> bool:
@@ -85,7 +84,8 @@ def fit_unit(name: str, runtimes: tuple[str, ...], rows: Sequence[Measured], sou
         adds_up=True,
         measured={"graphs": len(rows)},
     )
-    return _with_power(unit, rows, without)
+    foretold_s = tuple(float(one) for one in without)
+    return Fit(_with_power(unit, rows, foretold_s), foretold_s)
 
 
 def errors(unit: UnitModel, rows: Sequence[Measured]) -> list[float]:
@@ -106,37 +106,39 @@ def _terms(rows: Sequence[Measured]) -> np.ndarray:
     )
 
 
-def _with_power(unit: UnitModel, rows: Sequence[Measured], foretold_s: np.ndarray) -> Fit:
-    """foretold_s: leave-one-out latencies, from which energies are foretold too."""
-    energies = np.array([np.nan if row.energy_j is None else row.energy_j for row in rows])
-    if not np.isfinite(energies).all():
-        return Fit(unit, tuple(foretold_s), ())
-    times_s = np.array([row.latency_s for row in rows])
-    operations = np.array([row.work.matmul_flops + row.work.int8_ops for row in rows])
-    idle_w = _median([row.idle_power_w for row in rows])
-    everything = np.arange(len(rows))
-    without = np.zeros(len(rows))
-    for at in everything:
-        seen = everything != at
+def _with_power(
+    unit: UnitModel, rows: Sequence[Measured], foretold_s: Sequence[float]
+) -> UnitModel:
+    """foretold_s: leave-one-out latencies, from which energies are foretold too.
+
+    A graph too short for the sensor tells no energy; too few that do, and the unit has none.
+    """
+    told = [(row, time_s) for row, time_s in zip(rows, foretold_s) if row.energy_j is not None]
+    if len(told) < LEAST_GRAPHS:
+        return unit
+    energies = np.array([row.energy_j for row, _ in told], float)
+    times_s = np.array([row.latency_s for row, _ in told])
+    operations = np.array([row.work.matmul_flops + row.work.int8_ops for row, _ in told])
+    idle_w = _median([row.idle_power_w for row, _ in told])
+    without = np.zeros(len(told))
+    for at, (_, time_s) in enumerate(told):
+        seen = np.arange(len(told)) != at
         costs = _fit_power(times_s[seen], operations[seen], energies[seen], idle_w)
-        without[at] = costs[0] * foretold_s[at] + costs[1] * operations[at]
+        without[at] = costs[0] * time_s + costs[1] * operations[at]
     active_w, operation_j = _fit_power(times_s, operations, energies, idle_w)
-    peaks = [row.peak_power_w for row in rows]
+    peaks = [row.peak_power_w for row, _ in told]
     typical_w = _median(peaks)
     peak_w = max(active_w, typical_w if typical_w is not None else float(max(energies / times_s)))
     known = np.array([peak for peak in peaks if peak is not None])
-    found = UnitModel(
-        **{
-            **vars(unit),
-            "idle_w": min(active_w, idle_w) if idle_w is not None else active_w,
-            "active_w": active_w,
-            "operation_j": operation_j,
-            "peak_w": peak_w,
-            "energy_error": _error(without, energies),
-            "peak_error": _error(np.full(len(known), peak_w), known) if len(known) else None,
-        }
+    return replace(
+        unit,
+        idle_w=active_w if idle_w is None else min(active_w, idle_w),
+        active_w=active_w,
+        operation_j=operation_j,
+        peak_w=peak_w,
+        energy_error=_error(without, energies),
+        peak_error=_error(np.full(len(known), peak_w), known) if len(known) else None,
     )
-    return Fit(found, tuple(foretold_s), tuple(without))
 
 
 def _fit_power(

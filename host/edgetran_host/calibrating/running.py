@@ -205,5 +205,5 @@ def _lines(
 
 def _why_no_energy(board: BoardInfo) -> str:
     if any(one.in_use for one in board.sensors):
-        return "the power sensor did not tell the energy of every graph"
+        return "the power sensor told the energy of too few graphs"
     return "no power sensor of this board can be read"

@@ -95,14 +95,22 @@ def test_a_wrong_graph_is_not_believed() -> None:
 
 def test_without_a_sensor_there_is_no_energy() -> None:
     blind = measured(PI, sensor=False)
-    one_missing = [replace(measured(PI)[0], energy_j=None), *measured(PI)[1:]]
-    for rows in (blind, one_missing):
+    nearly = [*blind[:7], *measured(PI)[7:]]
+    assert sum(row.energy_j is not None for row in nearly) == 7
+    for rows in (blind, nearly):
         fit = fit_unit("cpu", ("onnxruntime",), rows, "a test")
         assert not fit.has_energy
         assert (fit.unit.idle_w, fit.unit.active_w, fit.unit.peak_w) == (None, None, None)
         found = predict(fit.unit, WORKS[3])
         assert (found.energy_j, found.peak_power_w) == (None, None)
         assert found.latency_s > 0
+
+
+def test_a_graph_too_short_for_the_sensor_costs_no_energy_of_the_others() -> None:
+    rows = [*measured(PI, sensor=False)[:3], *measured(PI)[3:]]
+    fit = fit_unit("cpu", ("onnxruntime",), rows, "a test")
+    assert fit.unit.active_w == pytest.approx(PI.active_w, rel=0.05)
+    assert fit.unit.operation_j == pytest.approx(PI.operation_j, rel=0.1)
 
 
 def test_too_few_graphs_are_refused() -> None:
