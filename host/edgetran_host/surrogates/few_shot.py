@@ -1,22 +1,25 @@
 """A new board from no rows, or a dozen or so: other boards' costs and the datasheet help.
 
-Cost vectors are sums, so a mixture of boards is a board again:
+Cost vectors are sums, so a mixture of boards is a board again, and the rows move it:
 
-    costs = a own + (1 - a) sum_b w_b costs_b,   w_b >= 0
+    mixed = sum_b w_b costs_b,   w_b >= 0
+    costs = argmin_(c >= 0) sum_i huber((a_i c - y_i) / y_i) + sum_k (noise (c_k - mixed_k) / s_k)^2
 
+w is fitted on the predictions of the other boards' surrogates and of the datasheet's roofline
+(taken as a sum). s_k, how far a cost may be off the mixture, is MOVED of it and LEAST_MOVED of
+the mean row (both as shares of that row); noise is that of the rows.
 Without rows the other boards' costs are scaled by what the datasheets say of both, and averaged.
-`own` is fitted to the rows alone, w on the predictions of the other boards' surrogates and of
-the datasheet's roofline (taken as a sum), a is what foretells each row best from the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from edgetran_devices import UnitModel
 from edgetran_protos.errors import DataError
+from scipy.optimize import nnls
 
 from edgetran_host.space.architecture import HEAD_KINDS
 from edgetran_host.space.design_space import DesignSpace
@@ -30,7 +33,7 @@ from edgetran_host.surrogates.cost_model import (
     fit_cost_model,
 )
 from edgetran_host.surrogates.intervals import half_width, student_width
-from edgetran_host.surrogates.robust import fit_costs
+from edgetran_host.surrogates.robust import FIRST_NOISE, HUBER, ROUNDS, fit_costs, robust_sigma
 from edgetran_host.surrogates.rows import MEASURES, Rows
 from edgetran_host.surrogates.selection import clipped_errors
 from edgetran_host.surrogates.surrogate import (
@@ -43,7 +46,9 @@ from edgetran_host.surrogates.surrogate import (
 from edgetran_host.surrogates.terms import PARAMETER_BYTES, architecture_terms
 
 LEAST_ROWS = 3
-OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+MOVED = 0.5  # of a known cost: how far this board's may be off
+LEAST_MOVED = 0.03  # of the mean row: a cost that no other board has
+LEAST_NOISE = 0.02  # few rows fit by luck
 TYPICAL = 64  # designs that boards are compared on
 MOVES = 2  # an activation is written and read
 KERNELS = {"matrices": 2, "layers": 12, **{f"{kind}_heads": 4 for kind in HEAD_KINDS}}
@@ -203,49 +208,52 @@ def _sources(
 
 def _fit(name: str, inputs: Inputs, values: np.ndarray, sources: Sequence[Source]) -> MeasureModel:
     everything = np.arange(len(values))
-    foretold = {share: np.empty(len(values)) for share in OWN_SHARES}
+    foretold = np.empty(len(values))
     for held in everything:
         seen = everything != held
-        own, mixed = _both(name, inputs.take(seen), values[seen], sources)
-        for share in OWN_SHARES:
-            model = _between(own, mixed, share)
-            foretold[share][held] = model.predict(inputs.take(everything == held))[0]
-    errors = {
-        share: float(clipped_errors(found, values).mean()) for share, found in foretold.items()
-    }
-    share = min(errors, key=errors.__getitem__)
-    own, mixed = _both(name, inputs, values, sources)
+        model = _fit_near(name, inputs.take(seen), values[seen], sources)
+        foretold[held] = model.predict(inputs.take(everything == held))[0]
     return MeasureModel(
-        model=_between(own, mixed, share),
-        half_width=half_width(foretold[share], values),
-        error=float(np.abs(foretold[share] / values - 1).mean()),
-        confidence=confidence_of(len(values), errors[share]),
+        model=_fit_near(name, inputs, values, sources),
+        half_width=half_width(foretold, values),
+        error=float(np.abs(foretold / values - 1).mean()),
+        confidence=confidence_of(len(values), float(clipped_errors(foretold, values).mean())),
     )
 
 
-def _both(
+def _fit_near(
     name: str, inputs: Inputs, values: np.ndarray, sources: Sequence[Source]
-) -> tuple[CostModel, CostModel]:
-    """Of the rows alone, and mixed of the sources."""
+) -> CostModel:
+    """Of the rows alone where there is no source."""
     kind = KINDS[name]
-    own = fit_cost_model(inputs, values, Effects(work=kind.is_sum), kind)
     if not sources:
-        return own, own
+        return fit_cost_model(inputs, values, Effects(work=kind.is_sum), kind)
     ones = np.ones(len(values))
     columns = np.column_stack([ones, *(inputs.terms @ source.costs for source in sources)])
     weights = fit_costs(columns, values)
-    mixed = CostModel(
+    mixed = np.sum([w * one.costs for w, one in zip(weights[1:], sources)], axis=0)
+    costs = fit_near(np.column_stack([ones, inputs.terms]), values, np.array([weights[0], *mixed]))
+    return CostModel(
         effects=Effects(),
-        constant=float(weights[0]),
-        costs=np.sum([w * one.costs for w, one in zip(weights[1:], sources)], axis=0),
+        constant=float(costs[0]),
+        costs=costs[1:],
         least=LOWEST_SHARE * float(values.min()),
     )
-    return own, mixed
 
 
-def _between(own: CostModel, mixed: CostModel, share: float) -> CostModel:
-    return replace(
-        own,
-        constant=share * own.constant + (1 - share) * mixed.constant,
-        costs=share * own.costs + (1 - share) * mixed.costs,
-    )
+def fit_near(terms: np.ndarray, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """terms (n, k), values (n,) > 0, known costs (k,) -> costs (k,) >= 0 near the known ones."""
+    scale = np.abs(terms / values[:, None]).mean(axis=0)
+    scale[scale == 0] = 1.0
+    shares, start = terms / (scale * values[:, None]), known * scale
+    spread = MOVED * start + LEAST_MOVED
+    costs, noise, weights = start, FIRST_NOISE, np.ones(len(values))
+    for _ in range(ROUNDS):
+        pull = noise / spread
+        system = np.vstack([shares * weights[:, None], np.diag(pull)])
+        costs, _ = nnls(system, np.concatenate([weights, pull * start]))
+        errors = np.abs(shares @ costs - 1)
+        noise = max(LEAST_NOISE, robust_sigma(errors))
+        weights = np.sqrt(np.minimum(1.0, HUBER * noise / np.maximum(errors, 1e-12)))
+    fitted: np.ndarray = costs / scale
+    return fitted
