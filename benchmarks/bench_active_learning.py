@@ -54,7 +54,8 @@ def chosen(pool: Raw, fresh: Rows, budget: int, seed: int) -> Curve:
     kept = [pool[at] for at in rng.permutation(len(pool))[: round(KEPT * len(pool))]]
     designs = tuple(Architecture.from_dict(row["architecture"]) for row in kept)
     budget = min(budget, len(kept))
-    learner = Learner(Plan(("pool",), designs, SEQUENCE_LENGTH, Request()), budget, 1e-9, seed)
+    plan = Plan(("pool",), designs, SEQUENCE_LENGTH, Request())
+    learner = Learner(plan, budget, 1e-9, seed, rows_of([("pool", kept)]).terms)
     asked: list[int] = []
     found = {}
     while len(asked) < budget:

@@ -35,7 +35,15 @@ STOP_ROWS = 8  # an error estimated on fewer stops nothing
 class Learner:
     """Raises UsageError for a budget that the plan's candidates cannot fill."""
 
-    def __init__(self, plan: Plan, budget: int, most_error: float, seed: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        budget: int,
+        most_error: float,
+        seed: int,
+        terms: np.ndarray | None = None,
+    ) -> None:
+        """terms (m, k): of the plan's designs, where they are not those of whole layers."""
         if budget > len(plan.designs):
             raise UsageError(
                 f"{budget} measurements of {len(plan.designs)} candidates",
@@ -46,8 +54,7 @@ class Learner:
         self.stopped_early = False
         self._plan = plan
         self._most_error = most_error
-        terms = [list(architecture_terms(design).values()) for design in plan.designs]
-        self._terms = np.array(terms, dtype=float)  # (m, k)
+        self._terms = _terms_of(plan.designs) if terms is None else terms
         self._numbers = {architecture_id(one): at for at, one in enumerate(plan.designs)}
         self._queries = Queries(self._terms)
         self._turns = np.random.default_rng(seed).permutation(len(plan.designs))
@@ -103,6 +110,10 @@ def estimated_error(rows: Rows | None) -> tuple[float, float] | None:
     )
     errors = clipped_errors(foretold, values)
     return float(errors.mean()), float(errors.std() / math.sqrt(len(errors)))
+
+
+def _terms_of(designs: Sequence[Architecture]) -> np.ndarray:
+    return np.array([list(architecture_terms(design).values()) for design in designs])
 
 
 def _inputs(rows: Rows) -> Inputs:

@@ -2,7 +2,8 @@
 
 A file is one list. A row holds `architecture` ({"l", "o", "h", "f"}) or `work` (counts of a
 graph), `latency_s`, `energy_j` and `peak_power_w` (null where the board has no sensor), and
-may hold `batch_size`, `runs`, `order` (place in the campaign), `board`, `verdict` and `modelled`.
+may hold `batch_size`, `runs`, `order` (place in the campaign), `board`, `verdict`, `modelled` and
+`first_only` (the last layer was computed for the first token alone).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ REQUIRED = MEASURES
 OPTIONAL = (
     *("architecture", "work", "batch_size", "runs", "order", "board"),
     *("verdict", "modelled"),  # of a campaign: said, not learnt from
+    "first_only",
 )
 SAME_BOARD = 1.5  # files of one board may differ by this factor on designs that both hold
 SHARED_DESIGNS = 3  # fewer tell nothing
@@ -152,7 +154,10 @@ def _row(row: Any, where: str) -> tuple[str, dict[str, float]]:
         architecture = Architecture.from_dict(row["architecture"])
     except ArchitectureError as error:
         raise DataError(f"{where}: {error}", hint=error.hint) from error
-    return architecture_id(architecture), architecture_terms(architecture)
+    first_only = row.get("first_only", False)
+    if not isinstance(first_only, bool):
+        raise DataError(f"{where}: first_only is {first_only!r}, must be true or false")
+    return architecture_id(architecture), architecture_terms(architecture, first_only=first_only)
 
 
 def _work(raw: Any, where: str) -> tuple[str, dict[str, float]]:

@@ -9,12 +9,13 @@ architecture are those of the catalogue, whose published calibrations speak of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from edgetran_devices.architecture_terms import ARCHITECTURE_TERMS, SEQUENCE_LENGTH
 from edgetran_devices.architecture_terms import architecture_terms as terms_of
 from edgetran_protos.bundle import Work
 
-from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.architecture import Architecture, Layer
 
 __all__ = [
     "ARCHITECTURE_TERMS",
@@ -40,10 +41,21 @@ WORK_TERMS = {  # of any exported graph: `edgetran_protos.bundle.Work`
 
 
 def architecture_terms(
-    architecture: Architecture, sequence_length: int = SEQUENCE_LENGTH
+    architecture: Architecture,
+    sequence_length: int = SEQUENCE_LENGTH,
+    *,
+    first_only: bool = False,
 ) -> dict[str, float]:
-    """The terms of ARCHITECTURE_TERMS, in its order."""
-    return terms_of(architecture.to_dict(), sequence_length)
+    """The terms of ARCHITECTURE_TERMS, in its order.
+
+    first_only: the model's pooler reads the first token, so that its exported graph computes
+    the last layer for that token alone.
+    """
+    terms = terms_of(architecture.to_dict(), sequence_length)
+    if first_only:
+        for name, spared in _spared(architecture.layers[-1], sequence_length).items():
+            terms[name] -= spared
+    return terms
 
 
 def work_terms(work: Work) -> dict[str, float]:
@@ -63,3 +75,27 @@ def total_flops(terms: Mapping[str, float]) -> float:
     if "matmul_flops" in terms:
         return terms["matmul_flops"] + terms["int8_ops"]
     return sum(value for name, value in terms.items() if name.endswith("_flops"))
+
+
+def _spared(last: Layer, length: int) -> dict[str, float]:
+    """What the other tokens' part of the last layer would have cost.
+
+    Keys and values are of all tokens; queries, scores and output of the first one, unless
+    other than sa heads mix the tokens.
+    """
+    others = length - 1
+    product = 2 * last.hidden * last.attention_width  # of one token with one matrix
+    chain = (last.hidden, *last.feed_forward, last.hidden)
+    spared = {
+        "feed_forward_flops": others * sum(2 * one * two for one, two in pairwise(chain)),
+        "projection_flops": others * product,
+        "activation_values": others * (sum(last.feed_forward) + 4 * last.hidden),
+    }
+    if all(kind.startswith("sa_") for kind in last.heads):
+        spared["projection_flops"] += others * product
+        spared["score_flops"] = 4 * others * length * last.attention_width
+        spared["position_flops"] = 2 * others * length * last.attention_width
+        weighting = 2 * last.heads.count("sa_wma") * last.head_size**2
+        spared["weighting_flops"] = others * weighting
+        spared["softmax_values"] = others * length * len(last.heads)
+    return {name: float(value) for name, value in spared.items()}

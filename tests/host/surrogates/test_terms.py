@@ -43,6 +43,26 @@ def test_weights_are_all_counted() -> None:
     assert memory_bytes(terms) == 4 * count_parameters(architecture).total
 
 
+def test_a_first_token_alone_by_hand() -> None:
+    """The last layer: keys and values of ten tokens, all else of one."""
+    raw = {"l": 2, "o": [["c_5_64"], ["sa_sdp_64", "sa_wma_64"]], "h": [64, 128], "f": [[64], [32]]}
+    both = Architecture.from_dict(raw)
+    whole, first = (architecture_terms(both, 10, first_only=only) for only in (False, True))
+    before = architecture_terms(Architecture(both.layers[:1]), 10)
+    change = 2 * 10 * 64 * 128
+    products = 2 * 128 * 128
+    assert first["projection_flops"] == before["projection_flops"] + change + 22 * products
+    assert first["feed_forward_flops"] == before["feed_forward_flops"] + 2 * 2 * 128 * 32
+    assert first["score_flops"] == before["score_flops"] + 2 * 10 * 64 * 4
+    assert first["weighting_flops"] == 2 * 64 * 64
+    assert first["softmax_values"] == before["softmax_values"] + 2 * 10
+    assert memory_bytes(first) == memory_bytes(whole)
+    mixing = Architecture.from_dict({**raw, "o": [["c_5_64"], ["sa_sdp_64", "c_5_64"]]})
+    whole, first = (architecture_terms(mixing, 10, first_only=only) for only in (False, True))
+    assert first["score_flops"] == whole["score_flops"], "all tokens ask, where kernels mix them"
+    assert first["projection_flops"] == whole["projection_flops"] - 9 * products
+
+
 def test_a_layer_more_costs_nothing_less() -> None:
     two = {key: value * 2 for key, value in SMALL.items()}
     one, both = (architecture_terms(Architecture.from_dict(a)) for a in (SMALL, two))
