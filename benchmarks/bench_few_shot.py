@@ -19,7 +19,12 @@ from edgetran_host.learning.querying import Queries, first_guess
 from edgetran_host.surrogates.few_shot import fit_few, fit_none
 from edgetran_host.surrogates.rows import Rows, read_rows
 from edgetran_host.surrogates.scoring import score
-from edgetran_host.surrogates.shipped import datasheet, others_than, others_with_datasheets
+from edgetran_host.surrogates.shipped import (
+    datasheet,
+    datasheets,
+    others_than,
+    others_with_datasheets,
+)
 from edgetran_host.surrogates.surrogate import Surrogate
 from ship_surrogates import SETS
 
@@ -34,7 +39,9 @@ def ways(board: str, unit: UnitModel | None) -> dict[str, Fit]:
     return {
         "alone": lambda rows: fit_few(rows, []),
         "others": lambda rows: fit_few(rows, others),
-        "others + datasheet": lambda rows: fit_few(rows, others, unit),
+        "datasheets": lambda rows: fit_few(rows, [], datasheets()),
+        "others + datasheets": lambda rows: fit_few(rows, others, datasheets()),
+        "others + datasheet": lambda rows: fit_few(rows, others, [unit] if unit else []),
     }
 
 

@@ -2,9 +2,8 @@
 
     python benchmarks/pool_of_designs.py --work POOL --rows POOL.json --seconds 280
 
-`fresh` designs are drawn at random and only ever tested on, `random` ones are drawn alike,
-`repeated` ones lie at the edges of the space (`edgetran_host.space.sampling`). The same
-command goes on where it stopped.
+`fresh` designs are drawn at random and only ever tested on, `random` ones are drawn alike.
+The same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -42,10 +41,9 @@ def small_space() -> DesignSpace:
     )
 
 
-def designs(random: int, repeated: int) -> dict[str, list[Architecture]]:
+def designs(random: int) -> dict[str, list[Architecture]]:
     drawn = sample(small_space(), FRESH + random, np.random.default_rng(SEED))
-    edges = sample(small_space(), repeated, np.random.default_rng(SEED + 1), "repeated")
-    return {"fresh": drawn[:FRESH], "random": drawn[FRESH:], "repeated": edges}
+    return {"fresh": drawn[:FRESH], "random": drawn[FRESH:]}
 
 
 def measure(pool: dict[str, list[Architecture]], work: Path, seconds: float) -> Cells:
@@ -71,10 +69,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--random", type=int, default=100)
-    parser.add_argument("--repeated", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=3600.0)
     args = parser.parse_args()
-    pool = designs(args.random, args.repeated)
+    pool = designs(args.random)
     cells = measure(pool, args.work, args.seconds)
     found = {
         name: [

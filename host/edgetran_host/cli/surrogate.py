@@ -205,13 +205,18 @@ def borrow(data: tuple[Path, ...], out: Path, board: str, as_json: bool) -> None
     from edgetran_host.cli.surrogate_tables import show_surrogate
     from edgetran_host.surrogates.few_shot import fit_few, fit_none
     from edgetran_host.surrogates.rows import read_rows
-    from edgetran_host.surrogates.shipped import datasheet, others_than, others_with_datasheets
+    from edgetran_host.surrogates.shipped import (
+        datasheet,
+        datasheets,
+        others_than,
+        others_with_datasheets,
+    )
     from edgetran_host.surrogates.storing import save
     from edgetran_host.surrogates.terms import ARCHITECTURE_TERMS
 
     board_id, unit = datasheet(board)
     if data:
-        found = fit_few(read_rows(data), others_than(board_id), unit)
+        found = fit_few(read_rows(data), others_than(board_id), datasheets())
     elif unit is not None:
         found = fit_none(tuple(ARCHITECTURE_TERMS), others_with_datasheets(board_id), unit)
     else:

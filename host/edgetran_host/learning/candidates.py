@@ -1,6 +1,7 @@
-"""What a learner may ask for: designs like those to be foretold, and designs at the edges.
+"""What a learner may ask for: designs drawn as those that it shall foretell.
 
-Layers drawn one by one average each other out; repeated ones tell the costs apart.
+Designs at the edges of a space (one layer repeated, heads of one kind) tell costs apart, but
+measured in place of these they cost more measurements than they saved (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -17,6 +18,5 @@ COUNT = 256
 
 def candidates(space: DesignSpace, seed: int, count: int = COUNT) -> tuple[Architecture, ...]:
     """At most `count` distinct ones; the same for the same seed."""
-    rng = np.random.default_rng(seed)
-    drawn = sample(space, count - count // 2, rng) + sample(space, count // 2, rng, "repeated")
+    drawn = sample(space, count, np.random.default_rng(seed))
     return tuple({architecture_id(design): design for design in drawn}.values())

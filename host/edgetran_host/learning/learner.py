@@ -1,8 +1,8 @@
 """A queue that learns: each design is chosen by what the board measured so far.
 
 What it knows are the campaign's cells, so a killed learner goes on where it stopped. Every
-third design is drawn by chance from the fresh ones: where the board does what no sum of costs
-describes, a choice by the costs' uncertainty alone would look past it.
+third design is drawn by chance: where the board does what no sum of costs describes, a choice by
+the costs' uncertainty alone would look past it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from edgetran_host.campaign.plan import Plan
 from edgetran_host.learning.querying import Queries, first_guess
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.identity import architecture_id
-from edgetran_host.surrogates.cost_model import CostModel, Effects, Inputs, fit_cost_model
+from edgetran_host.surrogates.cost_model import CostModel, Inputs
+from edgetran_host.surrogates.few_shot import fit_mixed, sheets
 from edgetran_host.surrogates.rows import Rows, rows_of
-from edgetran_host.surrogates.selection import JUDGING_SEED, clipped_errors, cross_validate
-from edgetran_host.surrogates.surrogate import KINDS, LEAST_ROWS
+from edgetran_host.surrogates.selection import FOLDS, JUDGING_SEED, clipped_errors, folds
+from edgetran_host.surrogates.shipped import datasheets
+from edgetran_host.surrogates.surrogate import LEAST_ROWS
 from edgetran_host.surrogates.terms import ARCHITECTURE_TERMS, architecture_terms
 
 MEASURE = "latency_s"  # energy is power times time: what tells its costs apart is the same
 NOISE = 0.06  # of a row and of what is no sum of costs, relative; the choice hardly depends on it
-FIRST_ROWS = 3  # the costs of fewer are no better than a guess
 CHANCE = 3  # every so many designs, one by chance
 STOP_ROWS = 8  # an error estimated on fewer stops nothing
 
@@ -81,7 +82,7 @@ class Learner:
         return self._queries.best(self._expected(rows), known, NOISE, allowed)
 
     def _expected(self, rows: Rows | None) -> np.ndarray:
-        if rows is None or len(rows) < FIRST_ROWS:
+        if rows is None:
             return first_guess(self._terms, tuple(ARCHITECTURE_TERMS))
         unknown = np.zeros(len(self._terms))
         return fit_latency(rows).predict(Inputs(self._terms, unknown, unknown))
@@ -96,20 +97,35 @@ class Learner:
 
 
 def fit_latency(rows: Rows) -> CostModel:
-    """Costs of work alone: what named effects a board has is asked when all is measured."""
-    return fit_cost_model(_inputs(rows), rows.measures[MEASURE], Effects(), KINDS[MEASURE])
+    """A mixture of what datasheets say of processors, moved by the rows.
+
+    Rows alone do not tell two dozen costs apart before there are as many.
+    """
+    sources = sheets(MEASURE, rows.names, datasheets())
+    return fit_mixed(MEASURE, _inputs(rows), rows.measures[MEASURE], sources)
 
 
 def estimated_error(rows: Rows | None) -> tuple[float, float] | None:
-    """Mean error out of fold, and its standard error; None of too few rows."""
+    """Mean error on rows left out by turns, and its standard error; None of too few rows."""
     if rows is None or len(rows) < LEAST_ROWS:
         return None
     values = rows.measures[MEASURE]
-    foretold = cross_validate(
-        _inputs(rows), values, rows.ids, Effects(), KINDS[MEASURE], JUDGING_SEED
+    errors = clipped_errors(
+        fold_mixed(MEASURE, _inputs(rows), values, rows.ids, rows.names), values
     )
-    errors = clipped_errors(foretold, values)
     return float(errors.mean()), float(errors.std() / math.sqrt(len(errors)))
+
+
+def fold_mixed(
+    name: str, inputs: Inputs, values: np.ndarray, ids: Sequence[str], names: tuple[str, ...]
+) -> np.ndarray:
+    """(n,) each row by datasheets and the rows of other folds."""
+    sources = sheets(name, names, datasheets())
+    foretold = np.empty(len(values))
+    for held in folds(ids, JUDGING_SEED, FOLDS):
+        model = fit_mixed(name, inputs.take(~held), values[~held], sources)
+        foretold[held] = model.predict(inputs.take(held))
+    return foretold
 
 
 def _terms_of(designs: Sequence[Architecture]) -> np.ndarray:

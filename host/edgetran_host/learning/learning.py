@@ -14,11 +14,13 @@ from edgetran_protos.measuring.reasons import SUSPECT
 from edgetran_host.campaign.cells import Cells
 from edgetran_host.campaign.plan import Plan, settle
 from edgetran_host.campaign.running import Outcome, run
-from edgetran_host.learning.learner import Learner
+from edgetran_host.learning.learner import MEASURE, Learner, fold_mixed
 from edgetran_host.surrogates.campaigns import campaigns_of, times
 from edgetran_host.surrogates.cost_model import Inputs
+from edgetran_host.surrogates.few_shot import fit_few
 from edgetran_host.surrogates.rows import Rows, read_rows
 from edgetran_host.surrogates.selection import JUDGING_SEED, cross_validate
+from edgetran_host.surrogates.shipped import datasheets
 from edgetran_host.surrogates.surrogate import KINDS, Surrogate, coverage, fit_surrogate
 
 
@@ -50,32 +52,32 @@ def learn(
             hint=f"what it measured is in {outcome.data}; run the same command again",
         )
     rows = read_rows([outcome.data])
-    surrogate = fit_surrogate(rows)
+    few, many = fit_few(rows, [], datasheets()), fit_surrogate(rows)
+    by_sheets = few.measures[MEASURE].error <= many.measures[MEASURE].error
+    surrogate = few if by_sheets else many
     raw = Cells(folder, outcome.target).valid_rows()
     return Learnt(
         surrogate,
         outcome,
         suspect=sum(row["verdict"] == SUSPECT for row in raw),
         stopped_early=learner.stopped_early,
-        coverage=_coverage(surrogate, rows),
+        coverage=_coverage(surrogate, rows, by_sheets=by_sheets),
     )
 
 
-def _coverage(surrogate: Surrogate, rows: Rows) -> dict[str, float]:
+def _coverage(surrogate: Surrogate, rows: Rows, *, by_sheets: bool) -> dict[str, float]:
     """Each row by a model that has not seen its design."""
     inputs = Inputs(rows.terms, rows.memory, times(rows, campaigns_of(rows)))
     found = {}
     for name, measure in surrogate.measures.items():
-        known = np.isfinite(rows.measures[name])
-        mine = rows.take(known)
-        values = mine.measures[name]
-        foretold = cross_validate(
-            inputs.take(np.flatnonzero(known)),
-            values,
-            mine.ids,
-            measure.model.effects,
-            KINDS[name],
-            JUDGING_SEED,
-        )
+        known = np.flatnonzero(np.isfinite(rows.measures[name]))
+        values, ids = rows.measures[name][known], [rows.ids[at] for at in known]
+        if by_sheets:
+            foretold = fold_mixed(name, inputs.take(known), values, ids, rows.names)
+        else:
+            effects = measure.model.effects
+            foretold = cross_validate(
+                inputs.take(known), values, ids, effects, KINDS[name], JUDGING_SEED
+            )
         found[name] = coverage(foretold, values, measure.half_width)
     return found

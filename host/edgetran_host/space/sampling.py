@@ -2,8 +2,6 @@
 
 `hierarchical` tosses a coin whether the architecture stays narrow, then draws for every
 layer the number of heads, how many kinds they mix, and the depth of the stack.
-`repeated` draws one layer with heads of one kind and repeats it: such designs lie at the
-edges of the space, where layers drawn by themselves average each other out.
 The other methods spread points over the indices of the embedding, where 85 % of the
 head sets have 12 heads: low-discrepancy samples therefore come half from the narrow
 head sets (fewer than 8 heads) and half from the wide ones.
@@ -12,7 +10,6 @@ head sets (fewer than 8 heads) and half from the wide ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -60,16 +57,6 @@ def _draw(space: DesignSpace, rng: Rng) -> Architecture:
     head_counts = narrow if narrow and rng.random() < 0.5 else list(space.head_counts)
     layers = int(rng.choice(space.layer_counts))
     return Architecture(tuple(_draw_layer(space, head_counts, rng) for _ in range(layers)))
-
-
-def _repeated(space: DesignSpace, count: int, rng: Rng) -> list[Architecture]:
-    found = []
-    for _ in range(count):
-        drawn = _draw_layer(space, list(space.head_counts), rng)
-        heads = (str(rng.choice(space.head_kinds)),) * len(drawn.heads)
-        layer = replace(drawn, heads=heads)
-        found.append(Architecture((layer,) * int(rng.choice(space.layer_counts))))
-    return found
 
 
 def _draw_layer(space: DesignSpace, head_counts: list[int], rng: Rng) -> Layer:
@@ -154,7 +141,6 @@ def _indices(space: DesignSpace, points: Unit, low: int, high: int) -> NDArray[n
 
 METHODS: dict[str, Callable[[DesignSpace, int, Rng], list[Architecture]]] = {
     "hierarchical": _hierarchical,
-    "repeated": _repeated,
     "sobol": _sobol,
     "lhs": _lhs,
     "uniform": _uniform,

@@ -5,8 +5,8 @@ Cost vectors are sums, so a mixture of boards is a board again, and the rows mov
     mixed = sum_b w_b costs_b,   w_b >= 0
     costs = argmin_(c >= 0) sum_i huber((a_i c - y_i) / y_i) + sum_k (noise (c_k - mixed_k) / s_k)^2
 
-w is fitted on the predictions of the other boards' surrogates and of the datasheet's roofline
-(taken as a sum). s_k, how far a cost may be off the mixture, is MOVED of it and LEAST_MOVED of
+w is fitted on the predictions of the other boards' surrogates and of datasheets' rooflines
+(taken as sums). s_k, how far a cost may be off the mixture, is MOVED of it and LEAST_MOVED of
 the mean row (both as shares of that row); noise is that of the rows.
 Without rows the other boards' costs are scaled by what the datasheets say of both, and averaged.
 """
@@ -62,8 +62,11 @@ class Source:
     costs: np.ndarray  # (k,)
 
 
-def fit_few(rows: Rows, others: Sequence[Surrogate], unit: UnitModel | None = None) -> Surrogate:
-    """A surrogate of the rows' board. Raises DataError for too few rows."""
+def fit_few(rows: Rows, others: Sequence[Surrogate], units: Sequence[UnitModel] = ()) -> Surrogate:
+    """A surrogate of the rows' board; units: whose datasheets it may be like.
+
+    Raises DataError for too few rows.
+    """
     if len(set(rows.ids)) < LEAST_ROWS:
         raise DataError(
             f"{len(set(rows.ids))} designs are too few, at least {LEAST_ROWS} are needed",
@@ -74,7 +77,7 @@ def fit_few(rows: Rows, others: Sequence[Surrogate], unit: UnitModel | None = No
     for name in MEASURES:
         known = np.isfinite(rows.measures[name])
         if len({rows.ids[at] for at in np.flatnonzero(known)}) >= LEAST_ROWS:
-            sources = _sources(name, rows.names, others, unit)
+            sources = _sources(name, rows.names, others, units)
             measures[name] = _fit(name, inputs.take(known), rows.measures[name][known], sources)
     return Surrogate(rows.names, campaigns_of(rows), len(rows), dict(rows.setting), measures)
 
@@ -190,7 +193,7 @@ def datasheet_source(unit: UnitModel, names: Sequence[str]) -> Source:
 
 
 def _sources(
-    name: str, names: tuple[str, ...], others: Sequence[Surrogate], unit: UnitModel | None
+    name: str, names: tuple[str, ...], others: Sequence[Surrogate], units: Sequence[UnitModel]
 ) -> list[Source]:
     """Of sums only: a peak elsewhere says nothing of the peak here."""
     if not KINDS[name].is_sum:
@@ -201,9 +204,14 @@ def _sources(
         if other.names == names and name in other.measures
     ]
     found = [Source(0.0, model.costs) for model in models if model.costs.any()]
-    if unit and _tells(name, unit):
-        found.append(Source(0.0, _sheet_costs(name, unit, names)))
-    return found
+    return found + sheets(name, names, units)
+
+
+def sheets(name: str, names: tuple[str, ...], units: Sequence[UnitModel]) -> list[Source]:
+    """What each unit's datasheet says of a measure that is a sum; constants are a board's own."""
+    if not KINDS[name].is_sum:
+        return []
+    return [Source(0.0, _sheet_costs(name, unit, names)) for unit in units if _tells(name, unit)]
 
 
 def _fit(name: str, inputs: Inputs, values: np.ndarray, sources: Sequence[Source]) -> MeasureModel:
@@ -211,20 +219,20 @@ def _fit(name: str, inputs: Inputs, values: np.ndarray, sources: Sequence[Source
     foretold = np.empty(len(values))
     for held in everything:
         seen = everything != held
-        model = _fit_near(name, inputs.take(seen), values[seen], sources)
+        model = fit_mixed(name, inputs.take(seen), values[seen], sources)
         foretold[held] = model.predict(inputs.take(everything == held))[0]
     return MeasureModel(
-        model=_fit_near(name, inputs, values, sources),
+        model=fit_mixed(name, inputs, values, sources),
         half_width=half_width(foretold, values),
         error=float(np.abs(foretold / values - 1).mean()),
         confidence=confidence_of(len(values), float(clipped_errors(foretold, values).mean())),
     )
 
 
-def _fit_near(
+def fit_mixed(
     name: str, inputs: Inputs, values: np.ndarray, sources: Sequence[Source]
 ) -> CostModel:
-    """Of the rows alone where there is no source."""
+    """A mixture of the sources, moved by the rows; of the rows alone where there is no source."""
     kind = KINDS[name]
     if not sources:
         return fit_cost_model(inputs, values, Effects(work=kind.is_sum), kind)

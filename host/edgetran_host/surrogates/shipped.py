@@ -77,6 +77,12 @@ def others_with_datasheets(
     return found
 
 
+def datasheets() -> list[edgetran_devices.UnitModel]:
+    """Every unit that the catalogue has rates of: what processors may be like."""
+    boards = [edgetran_devices.load_board(name) for name in edgetran_devices.names()]
+    return [unit for board in boards for unit in board.units.values()]
+
+
 def bare(surrogate: Surrogate) -> Surrogate:
     """Without what belongs to its own campaign, small enough to ship."""
     measures = {

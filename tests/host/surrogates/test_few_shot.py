@@ -19,6 +19,7 @@ from edgetran_host.surrogates.scoring import score
 from edgetran_host.surrogates.shipped import (
     FOLDER,
     datasheet,
+    datasheets,
     find_model,
     load_shipped,
     others_than,
@@ -99,9 +100,9 @@ def test_no_such_model(word: str) -> None:
 @pytest.mark.parametrize("board", PUBLISHED)
 def test_published_rows_of_a_board_left_out(shared: Path, board: str) -> None:
     rows = read_rows([shared / "data" / "protran" / PUBLISHED[board]])
-    board_id, unit = datasheet(board)
+    board_id, _ = datasheet(board)
     order = np.random.default_rng(0).permutation(len(rows))
-    few = fit_few(rows.take(order[:16]), others_than(board_id), unit)
+    few = fit_few(rows.take(order[:16]), others_than(board_id), datasheets())
     assert score(few, rows.take(order[16:]))["latency_s"].mape < 0.05
 
 
