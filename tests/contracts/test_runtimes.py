@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from edgetran_daemon.runtimes import RUNTIMES, runtime_class
 from edgetran_daemon.runtimes.base import InputRefused, Runtime, RuntimeFailure, Tensor
+from onnx import TensorProto, helper, numpy_helper
 
 Tokens = dict[str, Tensor]
 
@@ -22,11 +24,15 @@ def write_onnx(tiny: ModuleType, path: Path) -> None:
 
 
 def write_openvino(tiny: ModuleType, path: Path) -> None:
+    source = path.with_name("source.onnx")
+    source.write_bytes(tiny.graph())
+    convert_openvino(source, path)
+
+
+def convert_openvino(source: Path, path: Path) -> None:
     """The tar is made here, by hand: the runtime is held to its format, not to our exporter."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # tells nobody
     openvino = pytest.importorskip("openvino")
-    source = path.with_name("source.onnx")
-    source.write_bytes(tiny.graph())
     xml = path.with_name("model.xml")
     openvino.save_model(openvino.Core().read_model(source), xml, compress_to_fp16=False)
     with tarfile.open(path, "w") as archive:
@@ -44,6 +50,32 @@ def write_litert(tiny: ModuleType, path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     path.write_bytes(module.graph(tiny))
+
+
+WIDTH, LAYERS = 256, 100  # 100 ms for 512 rows, or more
+
+
+def long_graph() -> bytes:
+    """x (rows, WIDTH) -> y, through many operations one after the other."""
+    names = ["x", *(f"x{number}" for number in range(1, LAYERS)), "y"]
+    nodes = [
+        node
+        for before, after in zip(names, names[1:])
+        for node in (
+            helper.make_node("MatMul", [before, "w"], [f"{after}-product"]),
+            helper.make_node("Tanh", [f"{after}-product"], [after]),
+        )
+    ]
+    weights = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32) / 16
+    built = helper.make_graph(
+        nodes,
+        "long",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", WIDTH])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 FORMS = {  # runtime -> how a graph is written
@@ -108,6 +140,15 @@ class RuntimeContract:
         kept = first.copy()
         runtime.run({name: tensor[::-1] for name, tensor in tokens.items()})
         np.testing.assert_array_equal(first, kept)
+
+    def test_an_interruption_concerns_one_run_at_most(
+        self, runtime: Runtime, tokens: Tokens
+    ) -> None:
+        expected = runtime.run(tokens)["logits"]
+        for _ in range(3):
+            runtime.interrupt()  # comes too late: nothing runs
+            runtime.rearm()
+            np.testing.assert_array_equal(runtime.run(tokens)["logits"], expected)
 
     @pytest.mark.parametrize(
         "form",
@@ -186,6 +227,39 @@ class TestEveryRuntime(RuntimeContract):
             pytest.skip(reason)
         assert found.name == request.param
         return found
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_long_run_can_be_interrupted(tmp_path: Path, name: str) -> None:
+    kind = runtime_class(name)
+    if kind.unavailable():
+        pytest.skip(kind.unavailable())
+    source = tmp_path / "long.onnx"
+    source.write_bytes(long_graph())
+    graph = tmp_path / "graph"
+    if name == "openvino":
+        convert_openvino(source, graph)
+    else:
+        source.rename(graph)
+    runtime = kind(str(graph), 1)
+    rows = {"x": np.ones((512, WIDTH), np.float32)}
+    expected = runtime.run(rows)["y"]
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not ended.wait(0.001):
+            runtime.interrupt()
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    try:
+        with pytest.raises(RuntimeFailure):
+            runtime.run(rows)
+    finally:
+        ended.set()
+        other.join()
+    runtime.rearm()
+    np.testing.assert_array_equal(runtime.run(rows)["y"], expected)
 
 
 @pytest.mark.parametrize("type_", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
