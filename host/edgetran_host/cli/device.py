@@ -145,7 +145,13 @@ def release(target: str, as_json: bool) -> None:
 
 @device.command()
 @click.argument("target")
-@click.option("--blocks", type=click.IntRange(2, 100), default=5, show_default=True)
+@click.option(
+    "--blocks",
+    type=click.IntRange(2, 100),
+    default=5,
+    show_default=True,
+    help="Timed blocks of a graph, a second each.",
+)
 @click.option(
     "--attempts",
     type=click.IntRange(1, 3),
