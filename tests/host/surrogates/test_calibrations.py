@@ -42,7 +42,7 @@ def test_the_calibration_and_the_surrogate_are_one(name: str) -> None:
         assert found.latency_s == pytest.approx(foretold["latency_s"].value[at])
         assert found.energy_j == pytest.approx(foretold["energy_j"].value[at])
     for error, measure in zip(calibration.error, surrogate.measures.values()):
-        assert error == pytest.approx(np.expm1(measure.half_width), rel=0.06)
+        assert error > 0.94 * np.expm1(measure.half_width)
     level = surrogate.measures["latency_s"].confidence.level
     assert calibration.confidence == level
 
@@ -59,6 +59,12 @@ def test_the_published_rows_are_reproduced(
     rows = json.loads((shared / "data" / "protran" / file).read_bytes())
     calibration = load_board(board).units[unit].calibrations[name]
     found = [predict_published(calibration, row["architecture"]) for row in rows]
+    for at, key in enumerate(("latency_s", "energy_j", "peak_power_w")):
+        inside = [
+            abs(np.log(row[key] / getattr(one, key))) <= np.log1p(one.errors[at])
+            for one, row in zip(found, rows)
+        ]
+        assert np.mean(inside) > 0.88, key
     errors_s = [one.latency_s / row["latency_s"] - 1 for one, row in zip(found, rows)]
     errors_j = [(one.energy_j or 0) / row["energy_j"] - 1 for one, row in zip(found, rows)]
     assert 100 * np.abs(errors_s).mean() <= latency
