@@ -82,6 +82,8 @@ FORMS = {  # runtime -> how a graph is written
     "onnxruntime": write_onnx,
     "openvino": write_openvino,
     "litert": write_litert,
+    "tensorrt": write_onnx,
+    "myriad": write_onnx,
 }
 
 

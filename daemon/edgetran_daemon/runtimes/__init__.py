@@ -12,6 +12,8 @@ RUNTIMES: Mapping[str, str] = {  # name -> module:attribute
     "onnxruntime": "edgetran_daemon.runtimes.onnx:OnnxRuntime",
     "openvino": "edgetran_daemon.runtimes.openvino:OpenVinoRuntime",
     "litert": "edgetran_daemon.runtimes.litert:LiteRtRuntime",
+    "tensorrt": "edgetran_daemon.runtimes.tensorrt:TensorRtRuntime",
+    "myriad": "edgetran_daemon.runtimes.myriad:MyriadRuntime",
 }
 
 

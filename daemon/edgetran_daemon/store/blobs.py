@@ -1,6 +1,7 @@
 """Blobs by their digest, written so that a power cut never leaves a wrong one.
 
 root/blobs/sha256/<hex>   complete, hash checked
+root/blobs/sha256/<hex>.* what a runtime made of it (tensorrt.py); goes with it
 root/partial/<hex>        arriving; resumed at its length
 """
 
@@ -118,6 +119,9 @@ class BlobStore:
             point("blob-removed")
         except FileNotFoundError:
             return 0
+        for made in self._blobs.glob(f"{path.name}.*"):
+            size_bytes += made.stat().st_size
+            made.unlink()
         return size_bytes
 
     def read(self, digest: str, most_bytes: int = MAX_READ_BYTES) -> bytes:
