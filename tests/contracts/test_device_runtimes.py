@@ -136,7 +136,7 @@ def ncs2() -> Environment:
     return {"PYTHONPATH": HARDWARE / "ncs2"}
 
 
-@pytest.fixture(scope="session", params=["tensorrt", "myriad"])
+@pytest.fixture(scope="module", params=["tensorrt", "myriad"])
 def device(
     request: pytest.FixtureRequest,
     other_python: Any,
@@ -182,7 +182,7 @@ def openvino_2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wrapper
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stickless(openvino_2021: Path) -> Iterator[PlayedWorker]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STICK", str(HARDWARE / "no_stick"))
@@ -201,8 +201,9 @@ class TestOpenVinoOf2021(contract.RuntimeContract):  # type: ignore[name-defined
 
 @pytest.mark.slow
 def test_without_a_stick_the_real_plugin_says_so(
-    openvino_2021: Path,
+    openvino_2021: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("STICK", raising=False)
     pythons = WorkerPythons.of({"myriad": str(openvino_2021)})
     assert "no Neural Compute Stick 2 answers" in pythons.status("myriad").unavailable
 

@@ -29,6 +29,7 @@ from edgetran_daemon.store.self_contained import check_self_contained
 
 MAX_MANIFEST_BYTES = 256 << 10
 MAX_CARD_BYTES = 16 << 20
+READ_ONNX = ("onnxruntime", "tensorrt", "myriad")
 LOOSE_S = 24 * 3600.0  # how long a blob that no deployment names is kept
 
 
@@ -90,7 +91,7 @@ class BundleStore:
     def graph(self, variant: Variant) -> Path:
         """Raises BundleMissing, BundleError."""
         path = self.blobs.path(variant.digest)
-        if variant.runtime == "onnxruntime":
+        if variant.runtime in READ_ONNX:
             check_self_contained(path)
         return path
 

@@ -192,6 +192,20 @@ def test_other_files_in_the_folder_are_nobodys_blobs(store: BlobStore) -> None:
     assert store.digests() == [DIGEST]
 
 
+def test_what_a_runtime_made_of_a_blob_goes_with_it(store: BlobStore) -> None:
+    kept, going = b"kept", b"going"
+    for data in (kept, going):
+        put(store, data)
+    path = store.path(digest_of(going))
+    made = path.with_name(f"{path.name}.0123-tensorrt8.2.1.8-sm53.engine")
+    other = store.path(digest_of(kept)).with_suffix(".engine")
+    made.write_bytes(b"12345")
+    other.write_bytes(b"6")
+    assert store.remove(digest_of(going)) == len(going) + 5
+    assert not made.exists()
+    assert other.exists()
+
+
 def test_old_partials_go_and_young_ones_stay(store: BlobStore, tmp_path: Path) -> None:
     other = digest_of(b"other")
     for digest, age_s in ((DIGEST, 100), (other, 10)):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+import onnx
 import pytest
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import LOOSE_S, BundleStore
@@ -86,6 +87,23 @@ def test_a_rotted_blob_is_found_by_verify(store: BundleStore, bundle: Bundle) ->
     store.graph(found.variant("")).write_bytes(b"rotten")
     with pytest.raises(BundleCorrupt):
         store.verify(found)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt", "myriad"])
+def test_a_graph_in_onnx_keeps_its_weights_inside(
+    store: BundleStore, bundle: Bundle, runtime: str
+) -> None:
+    own = store.open(send(store, bundle)).variant("")
+    graph = onnx.load_from_string(bundle.read(own.digest))
+    weights = graph.graph.initializer[0]
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    data = graph.SerializeToString()
+    put(store, data)
+    outside = dataclasses.replace(own, runtime=runtime, digest=digest_of(data))
+    with pytest.raises(BundleError, match="other files"):
+        store.graph(outside)
 
 
 def test_the_first_variant_with_a_runtime_serves(store: BundleStore, bundle: Bundle) -> None:
