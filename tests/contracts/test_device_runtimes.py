@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -52,12 +53,14 @@ class PlayedWorker:
         self.runtime = runtime
         self.pythons = WorkerPythons.of({runtime: str(python)})
         ours, theirs = socket.socketpair()
+        heard, self._pipe = os.pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [*self.pythons.command(runtime), str(theirs.fileno()), "0"],
-                pass_fds=[theirs.fileno()],
+                [*self.pythons.command(runtime), str(theirs.fileno()), "0", str(heard)],
+                pass_fds=[theirs.fileno(), heard],
                 env=self.pythons.environment(runtime),
             )
+        os.close(heard)
         self._socket, self._reader = ours, ours.makefile("rb")
 
     def ask(self, header: wire.Header, tensors: Tensors) -> tuple[wire.Header, dict[str, Tensor]]:
@@ -77,6 +80,7 @@ class PlayedWorker:
     def close(self) -> None:
         self._reader.close()
         self._socket.close()
+        os.close(self._pipe)
         assert self._process.wait(10) == 0
 
 

@@ -537,7 +537,7 @@ def test_a_board_whose_disk_is_full_keeps_what_it_serves(
     with daemon(disk.path / "state") as board:
         own_shell.edgetran("deploy", "--target", board.address, "--bundle", str(bundle.path))
         words = ("deploy", "--target", board.address, "--bundle")
-        assert "free on the board" in own_shell.refused(*words, str(large.path))
+        assert "the board has room for" in own_shell.refused(*words, str(large.path))
         disk.fill()
         other = tiny.make(tmp_path / "other.tar", seed=4)
         assert "free on the board" in own_shell.refused(*words, str(other.path))
