@@ -540,7 +540,7 @@ def test_a_board_whose_disk_is_full_keeps_what_it_serves(
         assert "the board has room for" in own_shell.refused(*words, str(large.path))
         disk.fill()
         other = tiny.make(tmp_path / "other.tar", seed=4)
-        assert "free on the board" in own_shell.refused(*words, str(other.path))
+        assert "the board has room for" in own_shell.refused(*words, str(other.path))
         assert own_shell.edgetran("infer", board.address, "heat on").out
         disk.make_room()
         assert own_shell.edgetran(*words, str(other.path)).out
