@@ -27,6 +27,7 @@ from edgetran_daemon.runtimes.base import (
 from edgetran_daemon.runtimes.cuda import Cuda
 from edgetran_daemon.runtimes.onnx_file import read_onnx
 
+MODULE = "tensorrt"  # of the board's maker, not from an index
 OLDEST, NEWEST = 8, 9  # major versions
 MAX_ROWS = 16  # of one run; a larger batch takes several
 WORKSPACE_BYTES = 256 << 20  # scratch memory that the fastest kernels may ask for
@@ -47,7 +48,7 @@ class TensorRtRuntime(Runtime):
     has_device = True
 
     def __init__(self, path: str, threads: int) -> None:
-        self._trt = importlib.import_module("tensorrt")
+        self._trt = importlib.import_module(MODULE)
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -66,7 +67,7 @@ class TensorRtRuntime(Runtime):
 
     @staticmethod
     def unavailable() -> str:
-        if importlib.util.find_spec("tensorrt") is None:
+        if importlib.util.find_spec(MODULE) is None:
             return "tensorrt is not installed"
         return ""
 
@@ -84,7 +85,7 @@ class TensorRtRuntime(Runtime):
 
     @staticmethod
     def version() -> str:
-        return str(importlib.import_module("tensorrt").__version__)
+        return str(importlib.import_module(MODULE).__version__)
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
