@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -44,6 +43,7 @@ EXPECTED = {  # of clients whose link goes down and whose worker is killed
 }
 OF_MEASURING = {"RuntimeFault"}  # its worker was killed: the figures are void
 GROWTH = 0.01
+LOOKS = 10
 NARROW = ("rate", "2mbit", "burst", "4kb", "limit", "16kb")
 START_S, QUIET_S, PATIENCE_S = 30.0, 3.0, 60.0
 
@@ -174,14 +174,16 @@ def trouble(link: Link, board: psutil.Process, seconds: float, rng: random.Rando
     return made
 
 
-def held(board: psutil.Process, state: Path) -> Held:
+def held(board: psutil.Process, state: Path, client: Board) -> Held:
     time.sleep(QUIET_S)  # restarts end, connections close
     rss = []
-    for _ in range(5):
-        rss.append(board.memory_info().rss)
+    for _ in range(LOOKS):  # what lay between freed pieces goes back when a model ends
+        client.unload("swapped")
+        client.load("swapped")
         time.sleep(0.1)
+        rss.append(board.memory_info().rss)
     blobs = sum(path.is_file() for path in (state / "blobs").rglob("*"))
-    return Held(statistics.median(rss), board.num_fds(), len(board.children()), blobs)
+    return Held(min(rss), board.num_fds(), len(board.children()), blobs)
 
 
 def serves_again(client: Board, model: str) -> bool:
@@ -218,9 +220,7 @@ def test_minutes_of_everything_at_once(link: Link, tmp_path: Path, tiny: ModuleT
                 client.load("swapped")  # the clients may have been stopped between un- and loading
                 for model in ("home", "swapped"):
                     assert serves_again(client, model)
-                client.unload("swapped")  # what was freed meanwhile goes back with it
-                client.load("swapped")
-            looks.append(held(board, state))
+                looks.append(held(board, state, client))
         print(*looks, sep="\n")
     assert not [process for process in seen if process.is_running()]
     warm, after = looks

@@ -118,6 +118,7 @@ class ServedModel:
         if self._batch_rule.rows > 1 and can_batch((*loaded.inputs, *loaded.outputs)):
             self._batcher = Batcher(self._execute, self._batch_rule)
         self._watch = asyncio.create_task(self._keep_alive())
+        await asyncio.to_thread(heap.give_back)  # of the tokenizer's text, which was parsed
         return loaded
 
     def bring_forward(self) -> None:
