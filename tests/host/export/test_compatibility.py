@@ -84,7 +84,8 @@ def test_each_head_kind(runtime: str, kind: str, positions: str, tmp_path: Path)
 
 
 def test_the_board_has_a_runtime_for_every_name_of_the_table() -> None:
-    assert set(RUNTIMES) == set(DAEMON_RUNTIMES)
+    made_elsewhere = {"tensorrt", "myriad"}  # a board runs them, the host does not export for them
+    assert set(RUNTIMES) | made_elsewhere == set(DAEMON_RUNTIMES)
 
 
 def test_the_document_is_the_table(root: Path) -> None:
