@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from edgetran_host.job.run_directory import write_atomically
 from edgetran_host.surrogates.recalibrating import recalibrate
 from edgetran_host.surrogates.rows import MEASURES, Rows
 from edgetran_host.surrogates.scoring import score
@@ -82,15 +83,19 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET")
     parser.add_argument("--splits", type=int, default=10, help="folds; a third as many of 65 %%")
     parser.add_argument("--trees", type=int, default=TREES, help="of the published surrogates")
+    parser.add_argument("--keep", type=Path, help="folder of splits done: go on after a stop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
     sets = {name: read_set(args.data, name) for name in args.sets}
     found: dict[str, dict[str, object]] = {}
     goals: list[Goal] = []
     for name, whole in sets.items():
         print(f"{name}: {len(whole.rows)} rows", file=sys.stderr, flush=True)
-        found[name] = judge(whole, args.splits, args.trees, args.seed)
+        kept = args.keep and args.keep / f"{name}-{args.splits}-{args.trees}-{args.seed}"
+        found[name] = judge(whole, args.splits, args.trees, args.seed, kept)
         goals += goals_of(name, found[name])
         goals += small_goals(name, whole.rows, sets, args.seed)
     floors = repeats(sets)
@@ -101,16 +106,18 @@ def main() -> None:
     show(found, floors, goals)
 
 
-def judge(whole: Published, splits: int, trees: int, seed: int) -> dict[str, object]:
+def judge(
+    whole: Published, splits: int, trees: int, seed: int, kept: Path | None
+) -> dict[str, object]:
+    many = _enough(list(folds(whole.rows.ids, seed, splits)))
     few = _enough(list(_few(whole.rows, max(1, splits // 3), seed)))
     started = time.process_time()
     fit_surrogate(whole.rows)
-    fit_s = time.process_time() - started
     return {
         "rows": len(whole.rows),
-        "fit_cpu_s": fit_s,
-        "held_out": compare(whole, _enough(list(folds(whole.rows.ids, seed, splits))), trees, seed),
-        "few": compare(whole, few, trees, seed),
+        "fit_cpu_s": time.process_time() - started,
+        "held_out": compare(whole, many, trees, seed, kept and kept.with_name(f"{kept.name}-many")),
+        "few": compare(whole, few, trees, seed, kept and kept.with_name(f"{kept.name}-few")),
     }
 
 
@@ -121,46 +128,60 @@ def _enough(held_out: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
 
 
 def compare(
-    whole: Published, held_out: Sequence[np.ndarray], trees: int, seed: int
+    whole: Published, held_out: Sequence[np.ndarray], trees: int, seed: int, kept: Path | None
 ) -> dict[str, dict[str, Way]]:
-    """measure -> "ours" and "published"."""
-    values, ours, within, theirs = ({name: [] for name in MEASURES} for _ in range(4))
-    for held in held_out:
-        train, test = take(whole, ~held), take(whole, held)
-        foretold = fit_surrogate(train.rows).predict(test.rows)
-        other = published_way(train, test, trees, seed)
-        for name in MEASURES:
-            value, mine = test.rows.measures[name], foretold[name]
-            values[name].append(value)
-            ours[name].append(mine.value)
-            within[name].append((mine.low <= value) & (value <= mine.high))
-            theirs[name].append(other[name])
+    """measure -> "ours" and "published"; splits done before are read from `kept`-NUMBER.json."""
+    found = []
+    for number, held in enumerate(held_out):
+        path = kept and kept.with_name(f"{kept.name}-{number}.json")
+        if path and path.exists():
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+            continue
+        found.append(_foretell(take(whole, ~held), take(whole, held), trees, seed))
+        if path:
+            write_atomically(path, json.dumps(found[-1]).encode())
     return {
         name: {
-            "ours": _way(ours[name], values[name], within[name]),
-            "published": _way(theirs[name], values[name], None),
+            "ours": _way([one[name] for one in found], "ours"),
+            "published": _way([one[name] for one in found], "published"),
         }
         for name in MEASURES
     }
 
 
-def _way(
-    foretold: Sequence[np.ndarray],
-    values: Sequence[np.ndarray],
-    within: Sequence[np.ndarray] | None,
-) -> Way:
+def _foretell(
+    train: Published, test: Published, trees: int, seed: int
+) -> dict[str, dict[str, list[float]]]:
+    """measure -> measured and foretold values of `test`, row by row, and whether inside ours."""
+    foretold = fit_surrogate(train.rows).predict(test.rows)
+    other = published_way(train, test, trees, seed)
+    found = {}
+    for name in MEASURES:
+        value, mine = test.rows.measures[name], foretold[name]
+        columns = {
+            "measured": value,
+            "ours": mine.value,
+            "inside": (mine.low <= value) & (value <= mine.high),
+            "published": other[name],
+        }
+        found[name] = {key: np.asarray(one, dtype=float).tolist() for key, one in columns.items()}
+    return found
+
+
+def _way(splits: Sequence[dict[str, list[float]]], way: str) -> Way:
     from scipy.stats import spearmanr
 
-    errors = [np.abs(one / value - 1) for one, value in zip(foretold, values)]
+    errors = [np.abs(np.array(one[way]) / np.array(one["measured"]) - 1.0) for one in splits]
     means, all_errors = [float(one.mean()) for one in errors], np.concatenate(errors)
-    one, other = np.concatenate(foretold), np.concatenate(values)
-    constant = np.ptp(one) == 0
+    foretold, measured = (np.concatenate([one[key] for one in splits]) for key in (way, "measured"))
+    constant = np.ptp(foretold) == 0
+    inside = np.concatenate([one["inside"] for one in splits])
     return Way(
         mape=float(all_errors.mean()),
         mape_spread=float(np.std(means) / np.sqrt(len(means))),
         median_ape=float(np.median(all_errors)),
-        spearman=0.0 if constant else float(spearmanr(one, other).statistic),
-        coverage_90=None if within is None else float(np.concatenate(within).mean()),
+        spearman=0.0 if constant else float(spearmanr(foretold, measured).statistic),
+        coverage_90=float(inside.mean()) if way == "ours" else None,
     )
 
 
