@@ -1,0 +1,166 @@
+"""BOSHCODE: Bayesian optimisation over transformers and boards at once.
+
+It starts with one block repeated, boards in turn. Then each output has a model, and a query
+is the pair of highest expected improvement of the goal; every fourth one of its upper
+quantile. With probability alpha it is the pair the models know least about, with probability
+beta a random one. The gradient's slot (`gradient_query`) takes part while it wins.
+Source: the method's specification, sections 7.2 and 7.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgetran_host.cosearch.acquisition import (
+    Acquisition,
+    FrontGrowth,
+    Improvement,
+    Quantile,
+    Uncertainty,
+    normal_samples,
+)
+from edgetran_host.cosearch.designer import Designer
+from edgetran_host.cosearch.front import objectives
+from edgetran_host.cosearch.goal import Goal
+from edgetran_host.cosearch.outcome import Trial
+from edgetran_host.cosearch.outputs import Describer, Foretell, OutputModels
+from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.querying import Effort, Query, candidates, climb
+from edgetran_host.cosearch.space import ProductSpace
+from edgetran_host.cosearch.starting import starting_pairs
+
+TrainingCost = Callable[[Sequence[Pair], Sequence[Trial]], np.ndarray]
+"""Pairs and all trials -> (n,) what trying each would cost, as `Trial.training_cost`."""
+
+STARTS = 10
+QUANTILE_EVERY = 4
+DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
+LEARN_EVERY = 4
+GROWTH = 1 / 8  # then whenever there are so many more
+LEAST_COST = 1e-3  # of a training: an evaluation is never free
+
+
+@dataclass(frozen=True)
+class Exploration:
+    alpha: float = 0.1  # queries of the largest epistemic uncertainty
+    beta: float = 0.1  # uniformly random ones
+
+
+class Boshcode(Designer):
+    def __init__(
+        self,
+        product: ProductSpace,
+        goal: Goal,
+        seed: int,
+        *,
+        starts: int = STARTS,
+        exploration: Exploration = Exploration(),
+        effort: Effort = Effort(),
+        foretell: Foretell | None = None,
+        training_cost: TrainingCost | None = None,
+        whole_front: bool = False,
+    ) -> None:
+        """whole_front: look for all trade-offs, not for the best value of the goal."""
+        super().__init__(seed)
+        self._product = product
+        self._goal = goal
+        self._starts = starting_pairs(product, starts, seed)
+        self._exploration = exploration
+        self._effort = effort
+        self._foretell = foretell
+        self._training_cost = training_cost
+        self._whole_front = whole_front
+        self._describer = Describer(product.space, product.places)
+        self._learnt: tuple[int, dict[int, np.ndarray]] = (0, {})
+
+    def _suggest(self, rng: np.random.Generator) -> Pair | None:
+        taken = self.taken()
+        start = next((pair for pair in self._starts if pair not in taken), None)
+        if start is not None and len(taken) < len(self._starts):
+            return start
+        drawn = rng.random()
+        if not self.trials or drawn < self._exploration.beta:
+            return self._random(taken, rng)
+        models = self._models()
+        acquisition = self._acquisition(models, rng, drawn)
+        queries = self._queries(models, acquisition, taken, rng)
+        return queries[0].pair if queries else self._random(taken, rng)
+
+    def _random(self, taken: set[Pair], rng: np.random.Generator) -> Pair | None:
+        for _ in range(100):
+            for pair in self._product.sample(rng, 16, tied=bool(rng.random() < 0.5)):
+                if pair not in taken:
+                    return pair
+        return None
+
+    def _models(self) -> OutputModels:
+        """All trials, with scales learnt on the first so many: resuming learns them alike."""
+        count = milestone(len(self.trials))
+        if self._learnt[0] != count:
+            learning = OutputModels(
+                self._describer, self.trials[:count], self._goal, self._foretell
+            )
+            self._learnt = count, learning.scales
+        return OutputModels(
+            self._describer, self.trials, self._goal, self._foretell, self._learnt[1]
+        )
+
+    def _acquisition(
+        self, models: OutputModels, rng: np.random.Generator, drawn: float
+    ) -> Acquisition:
+        normal = normal_samples(rng)
+        if drawn < self._exploration.beta + self._exploration.alpha:
+            return Uncertainty(models, normal)
+        if self._whole_front:
+            points = np.array([objectives(trial.outcome) for trial in self.trials])
+            return FrontGrowth(models, normal, points)
+        number = len(self.trials) + len(self.pending)
+        best = self._best_expected(models)
+        if best is not None and number % QUANTILE_EVERY == 0:
+            return Quantile(models, normal)
+        return Improvement(models, normal, best, self._spread())
+
+    def _queries(
+        self,
+        models: OutputModels,
+        acquisition: Acquisition,
+        taken: set[Pair],
+        rng: np.random.Generator,
+    ) -> list[Query]:
+        def value(pairs: Sequence[Pair]) -> np.ndarray:
+            found = acquisition.values(models.believe(pairs), [pair.place for pair in pairs])
+            if self._training_cost and isinstance(acquisition, (Improvement, FrontGrowth)):
+                cost = self._training_cost(pairs, self.trials)
+                found = found - np.log(np.maximum(cost, LEAST_COST))
+            return found
+
+        parents = self._parents(models)
+        starts = candidates(self._product, parents, rng, self._effort)
+        return climb(value, self._product, starts, taken, rng, self._effort)
+
+    def _parents(self, models: OutputModels) -> list[Pair]:
+        """The best trials by what the models make of them, those that keep the limits first."""
+        expected = models.expected([trial.pair for trial in self.trials])
+        kept = [self._goal.keeps(trial.outcome) for trial in self.trials]
+        order = sorted(range(len(expected)), key=lambda at: (not kept[at], -expected[at]))
+        return [self.trials[at].pair for at in order[: self._effort.parents]]
+
+    def _best_expected(self, models: OutputModels) -> float | None:
+        """Of trials that keep the limits, what the models make of them: no lucky draw."""
+        kept = [trial.pair for trial in self.trials if self._goal.keeps(trial.outcome)]
+        return float(models.expected(kept).max()) if kept else None
+
+    def _spread(self) -> float:
+        values = [self._goal.value(trial.pair.place, trial.outcome) for trial in self.trials]
+        return float(np.std(values)) or 1.0
+
+
+def milestone(count: int) -> int:
+    """The last number of trials, up to `count`, at which scales are learnt."""
+    at = 1
+    while (further := at + max(LEARN_EVERY, int(at * GROWTH) if at > DENSE else 0)) <= count:
+        at = further
+    return min(at, count)

@@ -1,0 +1,127 @@
+"""How alike two pairs are: what the Gaussian processes of a co-search assume.
+
+    k = v_0 x.x'/k + sum over groups g of v_g M(|x_g - x'_g| / l_g)
+      + v_p exp(-|r - r'|^2 / 2) + [same place] (v_c + v_d x.x'/k + v_m M(|x - x'| / l_m))
+
+M is Matern-5/2, x the standardised features of the design, r those of the place, distances a
+root of the number of columns shorter. The second line is there where outputs depend on the
+place: what a board does otherwise than its datasheet says is learnt a board. Kernel and noise
+are one object of scikit-learn's, whose scales (v, l, noise) are logarithms in `theta`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+
+from edgetran_host.cosearch.features import Group
+
+ROOT5 = np.sqrt(5.0)
+# Priors of the logarithms for outputs of unit variance: (mean, standard deviation, bounds).
+NOISE = (np.log(0.01), 1.5, (-11.0, 0.7))
+LINEAR = (np.log(0.5), 1.5, (-9.0, 4.0))
+VARIANCE = (np.log(0.2), 1.5, (-9.0, 3.0))
+LENGTH = (np.log(1.5), 0.6, (-1.5, 3.0))
+OF_PLACE = (np.log(0.5), 1.5, (-9.0, 4.0))
+RESIDUAL = (np.log(0.05), 1.5, (-9.0, 3.0))
+
+Prior = tuple[float, float, tuple[float, float]]
+
+
+class PairKernel(Kernel):  # type: ignore[misc]
+    """Rows are features of a design, then (with places) its place's number and features."""
+
+    def __init__(self, groups: tuple[Group, ...], with_places: bool, scales: Any = None) -> None:
+        self.groups = groups
+        self.with_places = with_places
+        self.scales = scales
+
+    @property
+    def priors(self) -> list[Prior]:
+        found = [NOISE, LINEAR] + [VARIANCE, LENGTH] * len(self.groups)
+        return found + ([OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH] if self.with_places else [])
+
+    @property
+    def hyperparameter_scales(self) -> Hyperparameter:
+        bounds = np.exp([bounds for _, _, bounds in self.priors])
+        return Hyperparameter("scales", "numeric", bounds, len(self.priors))
+
+    def start(self) -> np.ndarray:
+        """The middle of the priors."""
+        return np.array([mean for mean, _, _ in self.priors])
+
+    def diag(self, X: np.ndarray) -> np.ndarray:
+        """(n,) without noise: the variance of what is behind the observations."""
+        values = np.exp(self.theta)
+        width = self.groups[-1].stop
+        straight = (X[:, :width] ** 2).mean(axis=1)
+        found = values[1] * straight + values[2 : 2 + 2 * len(self.groups) : 2].sum()
+        if self.with_places:
+            _, constant, line, smooth, _ = values[-5:]
+            found = found + values[-5] + constant + line * straight + smooth
+        return np.asarray(found)
+
+    def is_stationary(self) -> bool:
+        return False
+
+    def __call__(self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False) -> Any:
+        """(n, m); with gradients by `theta` (n, n, scales). Noise only where Y is None."""
+        values = np.exp(self.theta)
+        other = X if Y is None else Y
+        parts = self._parts(X, other, values, eval_gradient)
+        found = sum(value for value, _ in parts)
+        if Y is None:
+            found[np.diag_indices_from(found)] += values[0]
+        if not eval_gradient:
+            return found
+        gradients = [values[0] * np.eye(len(X))]
+        for value, by_length in parts:
+            gradients.append(value)
+            if by_length is not None:
+                gradients.append(by_length)
+        return found, np.stack(gradients, axis=2)
+
+    def _parts(
+        self, x: np.ndarray, y: np.ndarray, values: np.ndarray, with_gradient: bool
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Each term of the sum, and its derivative by the logarithm of its length if it has one.
+
+        In the order of `priors`: a variance, then its length.
+        """
+        width = self.groups[-1].stop
+        straight = x[:, :width] @ y[:, :width].T / width
+        found: list[tuple[np.ndarray, np.ndarray | None]] = [(values[1] * straight, None)]
+        for at, group in enumerate(self.groups):
+            distance = _distance(x[:, group.columns], y[:, group.columns])
+            variance, length = values[2 + 2 * at], values[3 + 2 * at]
+            found.append(_matern(distance, variance, length, with_gradient))
+        if self.with_places:
+            alike, constant, line, smooth, length = values[-5:]
+            same = (x[:, width, None] == y[None, :, width]).astype(float)
+            apart = _distance(x[:, width + 1 :], y[:, width + 1 :])
+            distance = _distance(x[:, :width], y[:, :width])
+            value, by_length = _matern(distance, smooth, length, with_gradient)
+            found += [
+                (alike * np.exp(-0.5 * apart**2), None),
+                (constant * same, None),
+                (line * same * straight, None),
+                (value * same, None if by_length is None else by_length * same),
+            ]
+        return found
+
+
+def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    found: np.ndarray = cdist(x, y) / np.sqrt(x.shape[1])
+    return found
+
+
+def _matern(
+    distance: np.ndarray, variance: float, length: float, with_gradient: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """variance (1 + s + s^2/3) exp(-s), s = root 5 distance / length; d/d log length."""
+    s = distance * (ROOT5 / length)
+    fall = variance * np.exp(-s)
+    return (1 + s + s**2 / 3) * fall, (s**2 * (1 + s) / 3) * fall if with_gradient else None

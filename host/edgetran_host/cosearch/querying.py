@@ -1,0 +1,111 @@
+"""Candidates for a query, and the climb from them to where the acquisition is highest.
+
+Candidates are near the best trials: one to three moves away, tied, crossed with one another,
+and a few drawn anew; each also on other boards. The best of them climb, neighbour by
+neighbour, until a round brings nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgetran_host.cosearch.moves import cross, step, tie
+from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.space import ProductSpace
+
+Rng = np.random.Generator
+Value = Callable[[Sequence[Pair]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a query is looked for."""
+
+    parents: int = 8  # best trials that candidates descend from
+    mutants: int = 96
+    crossings: int = 32
+    restarts: int = 24
+    other_places: int = 12  # of the best candidates, tried on every board
+    climbers: int = 6
+    neighbours: int = 16  # a climber and round
+    rounds: int = 10
+
+
+@dataclass(frozen=True)
+class Query:
+    pair: Pair
+    value: float
+
+
+def candidates(
+    product: ProductSpace, parents: Sequence[Pair], rng: Rng, effort: Effort
+) -> list[Pair]:
+    """Different pairs; `parents` from the best down."""
+    found = [*product.sample(rng, effort.restarts, tied=True)]
+    if parents:
+        for _ in range(effort.mutants):
+            found.append(mutate(_one_of(parents, rng), product, rng, int(rng.integers(1, 4))))
+        for _ in range(effort.crossings):
+            found.append(cross(_one_of(parents, rng), _one_of(parents, rng), rng))
+        found += [replace(pair, architecture=tie(pair.architecture)) for pair in parents]
+    return list(dict.fromkeys(found))
+
+
+def mutate(pair: Pair, product: ProductSpace, rng: Rng, moves: int) -> Pair:
+    for _ in range(moves):
+        pair = step(pair, product, rng)
+    return pair
+
+
+def everywhere(pairs: Iterable[Pair], product: ProductSpace) -> list[Pair]:
+    """Each on every board."""
+    return [replace(pair, place=place) for pair in pairs for place in product.places]
+
+
+def climb(
+    value: Value,
+    product: ProductSpace,
+    starts: Sequence[Pair],
+    taken: set[Pair],
+    rng: Rng,
+    effort: Effort,
+) -> list[Query]:
+    """What is not taken, of all that was looked at on the way, from the best down."""
+    known: dict[Pair, float] = {}
+    _look(value, starts, known)
+    _look(value, everywhere(_best(known, effort.other_places), product), known)
+    climbers = _best(known, effort.climbers)
+    for _ in range(effort.rounds):
+        around = [_around(pair, product, rng, effort.neighbours) for pair in climbers]
+        _look(value, [near for group in around for near in group], known)
+        higher = [
+            max([pair, *group], key=known.__getitem__) for pair, group in zip(climbers, around)
+        ]
+        if higher == climbers:
+            break
+        climbers = list(dict.fromkeys(higher))
+    free = (pair for pair in _best(known, len(known)) if pair not in taken)
+    return [Query(pair, known[pair]) for pair in free]
+
+
+def _around(pair: Pair, product: ProductSpace, rng: Rng, count: int) -> list[Pair]:
+    return [mutate(pair, product, rng, 1 + int(rng.random() < 0.3)) for _ in range(count)]
+
+
+def _look(value: Value, pairs: Iterable[Pair], known: dict[Pair, float]) -> None:
+    new = list(dict.fromkeys(pair for pair in pairs if pair not in known))
+    if new:
+        known.update(zip(new, map(float, value(new))))
+
+
+def _best(known: dict[Pair, float], count: int) -> list[Pair]:
+    return sorted(known, key=known.__getitem__, reverse=True)[:count]
+
+
+def _one_of(parents: Sequence[Pair], rng: Rng) -> Pair:
+    """The better half as often as all the rest."""
+    upper = max(1, len(parents) // 2) if rng.random() < 0.5 else len(parents)
+    return parents[int(rng.integers(upper))]
