@@ -25,6 +25,7 @@ from edgetran_host.cosearch.acquisition import (
 from edgetran_host.cosearch.designer import Designer
 from edgetran_host.cosearch.front import objectives
 from edgetran_host.cosearch.goal import Goal
+from edgetran_host.cosearch.gradient_query import gradient_queries
 from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.outputs import Describer, Foretell, OutputModels
 from edgetran_host.cosearch.pair import Pair
@@ -40,6 +41,8 @@ QUANTILE_EVERY = 4
 DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
 LEARN_EVERY = 4
 GROWTH = 1 / 8  # then whenever there are so many more
+GRADIENT_EVERY = 2  # trials; its queries must beat the climbed one to be asked
+GRADIENT_STARTS = 2  # of the climbed, and of the best trials
 LEAST_COST = 1e-3  # of a training: an evaluation is never free
 
 
@@ -139,7 +142,16 @@ class Boshcode(Designer):
 
         parents = self._parents(models)
         starts = candidates(self._product, parents, rng, self._effort)
-        return climb(value, self._product, starts, taken, rng, self._effort)
+        climbed = climb(value, self._product, starts, taken, rng, self._effort)
+        if len(self.trials) % GRADIENT_EVERY or not climbed:
+            return climbed
+        ends = [query.pair for query in climbed[:GRADIENT_STARTS]] + parents[:GRADIENT_STARTS]
+        slid = gradient_queries(
+            acquisition, models, self._describer, self._product.space, ends, rng
+        )
+        free = [pair for pair in slid if pair not in taken]
+        slots = [Query(pair, float(value([pair])[0])) for pair in free]
+        return sorted([*climbed[:1], *slots], key=lambda query: query.value, reverse=True)
 
     def _parents(self, models: OutputModels) -> list[Pair]:
         """The best trials by what the models make of them, those that keep the limits first."""

@@ -94,7 +94,7 @@ class OutputModels:
         targets = _targets(trials)
         self._squeezed = _compression(targets[:, SCORE])
         targets[:, SCORE] = self._squeezed.squeeze(targets[:, SCORE])
-        targets -= self._foretold(pairs)
+        targets -= self.foretold(pairs)
         numbers = describer.numbers(pairs)
         self._unknown = {  # (output, place): tried there, and never given
             (output, int(number))
@@ -115,7 +115,7 @@ class OutputModels:
 
     def believe(self, pairs: Sequence[Pair]) -> Belief:
         return self.believe_rows(
-            self._describer.rows(pairs), self._describer.numbers(pairs), self._foretold(pairs)
+            self._describer.rows(pairs), self._describer.numbers(pairs), self.foretold(pairs)
         )
 
     def believe_rows(self, rows: np.ndarray, numbers: np.ndarray, foretold: np.ndarray) -> Belief:
@@ -141,7 +141,7 @@ class OutputModels:
         scores, costs = self.outcomes(belief, np.zeros((1, OUTPUTS)))
         return self.goal.values(places, scores, costs)[0]
 
-    def _foretold(self, pairs: Sequence[Pair]) -> np.ndarray:
+    def foretold(self, pairs: Sequence[Pair]) -> np.ndarray:
         """(n, outputs) logarithms; zero where nobody foretells anything."""
         found = np.zeros((len(pairs), OUTPUTS))
         if self._foretell is not None and len(pairs):

@@ -1,0 +1,125 @@
+"""What BOSHCODE suggests: valid, new, the same after a kill, within limits, and good."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgetran_host.cosearch.boshcode import Boshcode, Exploration, milestone
+from edgetran_host.cosearch.goal import Goal, Limits
+from edgetran_host.cosearch.outcome import Trial
+from edgetran_host.cosearch.querying import Effort
+from edgetran_host.cosearch.space import ProductSpace
+from edgetran_host.space.design_space import DesignSpace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.host.cosearch.toy import PLACES, PRODUCT, SPACE, outcome_of, search, toy_goal, try_pairs
+
+SMALL = Effort(
+    parents=6, mutants=32, crossings=12, restarts=8, climbers=3, neighbours=8, rounds=4
+)
+GREEDY = Exploration(alpha=0.0, beta=0.0)
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    return search(Boshcode(PRODUCT, toy_goal(), 1, starts=6, effort=SMALL), 16)
+
+
+def value(goal: Goal, trials: list[Trial]) -> float:
+    return max(goal.value(trial.pair.place, trial.outcome) for trial in trials)
+
+
+def test_suggestions_are_new_and_of_the_space(trials: list[Trial]) -> None:
+    assert len({trial.pair for trial in trials}) == 16
+    assert all(PRODUCT.contains(trial.pair) for trial in trials)
+
+
+def test_a_search_starts_with_one_block_repeated_on_each_board_in_turn(
+    trials: list[Trial],
+) -> None:
+    first = [trial.pair for trial in trials[:6]]
+    assert all(len(set(pair.architecture.layers)) == 1 for pair in first)
+    assert [pair.place for pair in first[:3]] == [pair.place for pair in first[3:]]
+    assert {pair.place for pair in first} == set(PLACES)
+
+
+@pytest.mark.parametrize("told", [0, 3, 7, 12, 13])
+def test_a_killed_search_goes_on_alike(trials: list[Trial], told: int) -> None:
+    again = Boshcode(PRODUCT, toy_goal(), 1, starts=6, effort=SMALL)
+    again.update(trials[:told])
+    assert again.suggest(1) == [trials[told].pair]
+
+
+def test_pending_pairs_are_not_suggested_again(trials: list[Trial]) -> None:
+    designer = Boshcode(PRODUCT, toy_goal(), 1, starts=6, effort=SMALL)
+    designer.update(trials[:10])
+    asked = designer.suggest(3)
+    assert len({*asked, *(trial.pair for trial in trials[:10])}) == 13
+    designer.update(try_pairs(asked[:1]))
+    assert designer.pending == asked[1:]
+
+
+def test_an_exhausted_space_is_said_to_be() -> None:
+    tiny = DesignSpace("tiny", (1,), (128,), (2,), ("sa_sdp", "l_dct"), (256,), (1,))
+    designer = Boshcode(ProductSpace(tiny, PLACES[:1]), toy_goal(), 0, starts=2, effort=SMALL)
+    assert [len(designer.suggest(count)) for count in (2, 5, 1)] == [2, 1, 0]
+
+
+def test_it_beats_random_search_by_far() -> None:
+    goal = toy_goal()
+    found = value(goal, search(Boshcode(PRODUCT, goal, 3, effort=SMALL, exploration=GREEDY), 28))
+    rng = np.random.default_rng(3)
+    random = [
+        value(goal, try_pairs(PRODUCT.sample(rng, 28, tied=False))) for _ in range(20)
+    ]
+    best = max(random)
+    middle = float(np.median(random))
+    assert found > best
+    assert found - middle > 3 * (best - middle) / 2
+
+
+def test_limits_hold_where_pairs_that_keep_them_are_known() -> None:
+    rng = np.random.default_rng(8)
+    known = try_pairs(PRODUCT.sample(rng, 24, tied=True))
+    limit = float(np.quantile([trial.outcome.latency_s for trial in known], 0.3))
+    goal = toy_goal(Limits(latency_s=limit))
+    designer = Boshcode(PRODUCT, goal, 8, starts=0, effort=SMALL, exploration=GREEDY)
+    designer.update(known)
+    later = search(designer, 6)[24:]
+    assert sum(goal.keeps(trial.outcome) for trial in later) >= 5
+
+
+def test_a_dearer_training_makes_a_pair_less_likely(trials: list[Trial]) -> None:
+    trained = {trial.pair.architecture for trial in trials}
+
+    def cost(pairs, trials):  # type: ignore[no-untyped-def]
+        return np.array([0.001 if pair.architecture in trained else 1.0 for pair in pairs])
+
+    designer = Boshcode(
+        PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, exploration=GREEDY, training_cost=cost
+    )
+    designer.update(trials[:13])
+    (pair,) = designer.suggest(1)
+    assert pair.architecture in trained
+
+
+def test_a_front_grows(trials: list[Trial]) -> None:
+    designer = Boshcode(PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, whole_front=True)
+    designer.update(trials[:12])
+    later = search(designer, 2)[12:]
+    assert all(PRODUCT.contains(trial.pair) for trial in later)
+
+
+@given(st.integers(1, 3000))
+def test_milestones_depend_on_the_count_alone_and_stay_near(count: int) -> None:
+    last = milestone(count)
+    assert milestone(last) == last <= count
+    assert count - last < max(4, last / 8 + 1)
+
+
+def test_a_board_without_a_sensor_is_searched_too() -> None:
+    goal = toy_goal()
+    designer = Boshcode(PRODUCT, goal, 2, starts=6, effort=SMALL, exploration=GREEDY)
+    assert all(np.isfinite(goal.value(t.pair.place, outcome_of(t.pair))) for t in search(designer, 9))
+    assert SPACE.contains(designer.trials[-1].pair.architecture)
