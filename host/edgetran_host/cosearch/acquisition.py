@@ -52,7 +52,7 @@ class Acquisition(abc.ABC):
         """(n,)"""
 
     def kept(self, costs: np.ndarray) -> np.ndarray:
-        """costs (s, n, 4) -> (s, n) ln of how far limits are kept; 0: by a margin, or none given."""
+        """costs (s, n, 4) -> (s, n) ln of how far limits are kept; 0: by far, or none given."""
         goal = self.models.goal
         limited = [at for at, name in enumerate(COSTS) if getattr(goal.limits, name) is not None]
         soft = log_expit(-goal.excess(costs)[..., limited] / SOFT_LIMIT)
@@ -119,7 +119,8 @@ class FrontGrowth(Acquisition):
         points = self._scaled(raw[..., self._columns])
         points = np.where(np.isfinite(points), points, self._reference)
         growth = np.array([[self._growth(point) for point in row] for row in points])
-        return np.log(np.maximum((growth * kept).mean(axis=0), TINY))
+        found: np.ndarray = np.log(np.maximum((growth * kept).mean(axis=0), TINY))
+        return found
 
     def _growth(self, point: np.ndarray) -> float:
         if (point >= self._reference).any():

@@ -52,6 +52,9 @@ class Exploration:
     beta: float = 0.1  # uniformly random ones
 
 
+EXPLORATION, EFFORT = Exploration(), Effort()
+
+
 class Boshcode(Designer):
     def __init__(
         self,
@@ -60,8 +63,8 @@ class Boshcode(Designer):
         seed: int,
         *,
         starts: int = STARTS,
-        exploration: Exploration = Exploration(),
-        effort: Effort = Effort(),
+        exploration: Exploration = EXPLORATION,
+        effort: Effort = EFFORT,
         foretell: Foretell | None = None,
         training_cost: TrainingCost | None = None,
         whole_front: bool = False,

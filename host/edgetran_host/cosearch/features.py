@@ -22,7 +22,6 @@ import numpy as np
 from edgetran_host.cosearch.layer_features import (
     KINDS,
     SIZES,
-    TERMS,
     exact_terms,
     layer_shares,
     layer_sizes,
@@ -139,7 +138,7 @@ def _rates(place: Place) -> list[float]:
         unit.peak_w,
         board.memory_bytes,
     )
-    return [float(np.log(rate)) if rate > 0 else np.nan for rate in rates] + [eight_bits]
+    return [float(np.log(rate)) if rate else np.nan for rate in rates] + [eight_bits]
 
 
 def _groups(widths: Sequence[tuple[str, int]]) -> tuple[Group, ...]:

@@ -34,9 +34,7 @@ Likelihood = Callable[..., tuple[float, np.ndarray]]
 class GaussianProcess:
     """y = f(x) + noise, y scaled to unit variance within."""
 
-    def __init__(
-        self, kernel: PairKernel, theta: np.ndarray, x: np.ndarray, y: np.ndarray
-    ) -> None:
+    def __init__(self, kernel: PairKernel, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
         self._centre, self._spread = _scale(y)
         self._kernel = kernel.clone_with_theta(theta)
         self._noise = float(np.exp(theta[0]))

@@ -47,9 +47,7 @@ def gradient_queries(
         foretold = models.foretold([pair, *moved])
         number = int(describer.numbers([pair])[0])
         for start in STARTS:
-            weights = climb_mixture(
-                acquisition, models, pair, rows, foretold, number, start
-            )
+            weights = climb_mixture(acquisition, models, pair, rows, foretold, number, start)
             design = pair.architecture
             for seed, weight in zip(seeds, weights):
                 design = make(design, space, seed) if weight > MADE else design

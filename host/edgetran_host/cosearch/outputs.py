@@ -139,7 +139,8 @@ class OutputModels:
 
     def expected_of(self, belief: Belief, places: Sequence[Place]) -> np.ndarray:
         scores, costs = self.outcomes(belief, np.zeros((1, OUTPUTS)))
-        return self.goal.values(places, scores, costs)[0]
+        found: np.ndarray = self.goal.values(places, scores, costs)[0]
+        return found
 
     def foretold(self, pairs: Sequence[Pair]) -> np.ndarray:
         """(n, outputs) logarithms; zero where nobody foretells anything."""

@@ -42,7 +42,9 @@ class PairKernel(Kernel):  # type: ignore[misc]
     @property
     def priors(self) -> list[Prior]:
         found = [NOISE, LINEAR] + [VARIANCE, LENGTH] * len(self.groups)
-        return found + ([OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH] if self.with_places else [])
+        return found + (
+            [OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH] if self.with_places else []
+        )
 
     @property
     def hyperparameter_scales(self) -> Hyperparameter:
@@ -67,12 +69,14 @@ class PairKernel(Kernel):  # type: ignore[misc]
     def is_stationary(self) -> bool:
         return False
 
-    def __call__(self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False) -> Any:
+    def __call__(
+        self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
+    ) -> Any:
         """(n, m); with gradients by `theta` (n, n, scales). Noise only where Y is None."""
         values = np.exp(self.theta)
         other = X if Y is None else Y
         parts = self._parts(X, other, values, eval_gradient)
-        found = sum(value for value, _ in parts)
+        found = np.sum([value for value, _ in parts], axis=0)
         if Y is None:
             found[np.diag_indices_from(found)] += values[0]
         if not eval_gradient:

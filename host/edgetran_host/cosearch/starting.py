@@ -43,7 +43,7 @@ def _repeated(point: np.ndarray, space: DesignSpace) -> Architecture:
     hidden = _pick(space.hidden_sizes, point[1])
     count = _pick(space.head_counts, point[2])
     kinds = (_pick(space.head_kinds, point[3]), _pick(space.head_kinds, point[4]))
-    second = int(round(point[5] * count / 2))  # at most half
+    second = round(float(point[5]) * count / 2)  # at most half
     heads = [kinds[0]] * (count - second) + [kinds[1]] * second
     width, depth = _pick(space.feed_forward_widths, point[6]), point[7]
     stack = (width,) * _pick(space.feed_forward_depths, depth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgetran_host.cosearch.boshcode import Boshcode, Exploration, milestone
+from edgetran_host.cosearch.front import dominates, objectives
 from edgetran_host.cosearch.goal import Goal, Limits
 from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.querying import Effort
@@ -13,11 +14,17 @@ from edgetran_host.space.design_space import DesignSpace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.host.cosearch.toy import PLACES, PRODUCT, SPACE, outcome_of, search, toy_goal, try_pairs
-
-SMALL = Effort(
-    parents=6, mutants=32, crossings=12, restarts=8, climbers=3, neighbours=8, rounds=4
+from tests.host.cosearch.toy_world import (
+    PLACES,
+    PRODUCT,
+    SPACE,
+    outcome_of,
+    search,
+    toy_goal,
+    try_pairs,
 )
+
+SMALL = Effort(parents=6, mutants=24, crossings=8, restarts=8, climbers=2, neighbours=8, rounds=3)
 GREEDY = Exploration(alpha=0.0, beta=0.0)
 
 
@@ -28,6 +35,11 @@ def trials() -> list[Trial]:
 
 def value(goal: Goal, trials: list[Trial]) -> float:
     return max(goal.value(trial.pair.place, trial.outcome) for trial in trials)
+
+
+def points_of(trials: list[Trial]) -> list[np.ndarray]:
+    """Score and latency: all places give both."""
+    return [objectives(trial.outcome)[:2] for trial in trials]
 
 
 def test_suggestions_are_new_and_of_the_space(trials: list[Trial]) -> None:
@@ -66,19 +78,18 @@ def test_an_exhausted_space_is_said_to_be() -> None:
     assert [len(designer.suggest(count)) for count in (2, 5, 1)] == [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_it_beats_random_search_by_far() -> None:
     goal = toy_goal()
-    found = value(goal, search(Boshcode(PRODUCT, goal, 3, effort=SMALL, exploration=GREEDY), 28))
+    designer = Boshcode(PRODUCT, goal, 3, starts=8, effort=SMALL, exploration=GREEDY)
+    found = value(goal, search(designer, 20))
     rng = np.random.default_rng(3)
-    random = [
-        value(goal, try_pairs(PRODUCT.sample(rng, 28, tied=False))) for _ in range(20)
-    ]
-    best = max(random)
-    middle = float(np.median(random))
-    assert found > best
-    assert found - middle > 3 * (best - middle) / 2
+    random = [value(goal, try_pairs(PRODUCT.sample(rng, 20, tied=False))) for _ in range(20)]
+    best, middle = max(random), float(np.median(random))
+    assert found - middle > 1.5 * (best - middle)
 
 
+@pytest.mark.slow
 def test_limits_hold_where_pairs_that_keep_them_are_known() -> None:
     rng = np.random.default_rng(8)
     known = try_pairs(PRODUCT.sample(rng, 24, tied=True))
@@ -108,7 +119,8 @@ def test_a_front_grows(trials: list[Trial]) -> None:
     designer = Boshcode(PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, whole_front=True)
     designer.update(trials[:12])
     later = search(designer, 2)[12:]
-    assert all(PRODUCT.contains(trial.pair) for trial in later)
+    before, after = (points_of(some) for some in (trials[:12], later))
+    assert any(not any(dominates(one, new) for one in before) for new in after)
 
 
 @given(st.integers(1, 3000))
@@ -121,5 +133,7 @@ def test_milestones_depend_on_the_count_alone_and_stay_near(count: int) -> None:
 def test_a_board_without_a_sensor_is_searched_too() -> None:
     goal = toy_goal()
     designer = Boshcode(PRODUCT, goal, 2, starts=6, effort=SMALL, exploration=GREEDY)
-    assert all(np.isfinite(goal.value(t.pair.place, outcome_of(t.pair))) for t in search(designer, 9))
+    assert all(
+        np.isfinite(goal.value(t.pair.place, outcome_of(t.pair))) for t in search(designer, 9)
+    )
     assert SPACE.contains(designer.trials[-1].pair.architecture)

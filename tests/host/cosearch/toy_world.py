@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from edgetran_host.cosearch.designer import Designer
-from edgetran_host.cosearch.goal import Goal, Limits, Weights
+from edgetran_host.cosearch.goal import Goal, Limits
 from edgetran_host.cosearch.outcome import Outcome, Trial
 from edgetran_host.cosearch.pair import Pair, Place
 from edgetran_host.cosearch.space import ProductSpace
@@ -48,10 +48,10 @@ def outcome_of(pair: Pair) -> Outcome:
     )
 
 
-def toy_goal(limits: Limits = Limits(), weights: Weights = Weights()) -> Goal:
+def toy_goal(limits: Limits | None = None) -> Goal:
     middle = PRODUCT.sample(np.random.default_rng(0), 1, tied=True)[0].architecture
     references = {place: outcome_of(Pair(middle, place)) for place in PLACES}
-    return Goal(references, score_scale=0.05, weights=weights, limits=limits)
+    return Goal(references, score_scale=0.05, limits=limits or Limits())
 
 
 def try_pairs(pairs: Sequence[Pair]) -> list[Trial]:
