@@ -33,6 +33,7 @@ from edgetran_daemon.runtimes.base import (
 )
 from edgetran_daemon.serving.worker_pythons import WorkerPythons
 from edgetran_daemon.worker import wire
+from edgetran_host.export import export_variants
 from edgetran_protos.bundle import Variant, Work, digest_of
 
 HERE = Path(__file__).parent
@@ -201,6 +202,25 @@ class TestOpenVinoOf2021(contract.RuntimeContract):  # type: ignore[name-defined
     @pytest.fixture
     def kind(self, stickless: PlayedWorker) -> type[Runtime]:
         return kind_of(stickless)
+
+
+@pytest.mark.slow
+def test_an_exported_model_of_every_head_kind_runs_in_the_real_openvino(
+    stickless: PlayedWorker, tmp_path: Path
+) -> None:
+    place = HERE.parent / "host" / "export" / "tiny_models.py"
+    spec = importlib.util.spec_from_file_location("tiny_models", place)
+    assert spec is not None
+    assert spec.loader is not None
+    tiny_models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny_models)
+    rows = tiny_models.make_rows()
+    model = tiny_models.make_model(tiny_models.MIXED, "relative")
+    (exported,) = export_variants(model, rows, ["fp16"], tmp_path, "myriad")
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    tokens = {name: getattr(rows, name) for name in names}
+    found = kind_of(stickless)(str(exported.path), 1).run(tokens)["logits"]
+    np.testing.assert_allclose(found, exported.logits, atol=1e-5)
 
 
 @pytest.mark.slow

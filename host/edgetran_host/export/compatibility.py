@@ -39,6 +39,11 @@ CELLS: Mapping[tuple[str, str], Cell] = {
     ("litert", "int8"): Cell(
         ".tflite", LOOSE, "one row a run; activations scaled at every inference"
     ),
+    ("tensorrt", "fp32"): Cell(".tensorrt.onnx", 1e-4, "ONNX of 2021; the board builds an engine"),
+    ("tensorrt", "fp16"): Cell(
+        ".tensorrt.onnx", 2e-2, "the same, computed in fp16 where the GPU is fast at it"
+    ),
+    ("myriad", "fp16"): Cell(".myriad.onnx", 2e-2, "ONNX of 2021; a board runs a batch row by row"),
 }
 MISSING: Mapping[str, str] = {
     "onnxruntime fp16": "not made",
@@ -87,6 +92,9 @@ def document() -> str:
         "of its own: `python3 -m venv DIR && DIR/bin/pip install litert-torch==0.10.0",
         "torch==2.13.0`, then set `EDGETRAN_LITERT_PYTHON=DIR/bin/python`. Boards need",
         "ai-edge-litert alone.",
+        "",
+        "Graphs for `tensorrt` and `myriad` are checked and scored by ONNX Runtime, in fp32: no",
+        "host has either. What fp16 costs is seen on the board alone.",
         "",
         "`edgetran_host.export.export_program` writes a model as a `torch.export` program for",
         "tools that start from one.",

@@ -94,4 +94,6 @@ SESSIONS: Mapping[str, Callable[[Path, int], Run]] = {
     "onnxruntime": _onnx_session,
     "openvino": openvino_session,
     "litert": litert_session,
+    "tensorrt": _onnx_session,  # neither runs on a host; both read ONNX
+    "myriad": _onnx_session,
 }

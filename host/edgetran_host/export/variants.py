@@ -17,6 +17,7 @@ from edgetran_host.export.compatibility import cell
 from edgetran_host.export.graph import export_graph
 from edgetran_host.export.litert import export_litert
 from edgetran_host.export.litert_work import count_litert_work
+from edgetran_host.export.older_onnx import write_older_onnx
 from edgetran_host.export.openvino import export_openvino
 from edgetran_host.export.openvino_work import count_openvino_work
 from edgetran_host.export.quantisation import quantise_dynamic
@@ -119,6 +120,9 @@ def _write(
     if runtime == "openvino":
         export_openvino(source, precision, made, calibration)
         return count_openvino_work(made, count_work(source))
+    if runtime in ("tensorrt", "myriad"):
+        write_older_onnx(source, made, precision)
+        return count_work(source)
     if precision == "int8":
         quantise_dynamic(source, made, calibration)
     else:

@@ -54,7 +54,9 @@ def check_every_cell(model: TextModel, runtime: str, folder: Path) -> None:
         allowed = ERROR[exported.variant.precision]
         assert exported.path.stat().st_size == exported.variant.size_bytes
         assert exported.variant.max_abs_error <= allowed
-        on_board = runtime_class(runtime)(str(exported.path), threads=1)
+        # Of the runtimes of absent hardware, tests/contracts/test_device_runtimes.py tells.
+        stands_in = "onnxruntime" if runtime in ("tensorrt", "myriad") else runtime
+        on_board = runtime_class(stands_in)(str(exported.path), threads=1)
         together = on_board.run(TENSORS)["logits"]
         np.testing.assert_allclose(together, wanted, atol=allowed)
         for at in range(len(ROWS)):
@@ -66,7 +68,10 @@ def check_every_cell(model: TextModel, runtime: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    "runtime",  # a graph for the stick is one for TensorRT
+    [pytest.param(r, marks=pytest.mark.slow) if r == "myriad" else r for r in RUNTIMES],
+)
 def test_all_head_kinds_widths_and_stacks_in_one_model(
     runtime: str, positions: str, tmp_path: Path
 ) -> None:
@@ -84,8 +89,7 @@ def test_each_head_kind(runtime: str, kind: str, positions: str, tmp_path: Path)
 
 
 def test_the_board_has_a_runtime_for_every_name_of_the_table() -> None:
-    made_elsewhere = {"tensorrt", "myriad"}  # a board runs them, the host does not export for them
-    assert set(RUNTIMES) | made_elsewhere == set(DAEMON_RUNTIMES)
+    assert set(RUNTIMES) == set(DAEMON_RUNTIMES)
 
 
 def test_the_document_is_the_table(root: Path) -> None:
