@@ -155,12 +155,12 @@ def needed(curve: Mapping[int, float], level: float) -> int:
     return min(later) if later else NEVER
 
 
-def replay(fresh: Raw, random: Raw, budget: int, seeds: int) -> dict[str, Any]:
+def replay(fresh: Raw, random: Raw, ways: Sequence[str], budget: int, seeds: int) -> dict[str, Any]:
     held = rows_of([("fresh", fresh)])
     _EMBEDDING.update(zip(held.ids, _embedded(fresh)))
     found: dict[str, Any] = {}
-    for name, way in WAYS.items():
-        curves = [way(random, held, budget, seed) for seed in range(seeds)]
+    for name in ways:
+        curves = [WAYS[name](random, held, budget, seed) for seed in range(seeds)]
         counts = sorted(set.intersection(*(set(curve) for curve in curves)))
         found[name] = {
             "curve": {count: float(np.median([one[count] for one in curves])) for count in counts},
@@ -189,6 +189,8 @@ def _print(title: str, found: Mapping[str, Any]) -> None:
         cells = "".join(f"{'':>7}" if error is None else f"{100 * error:>7.1f}" for error in errors)
         counts = "  ".join(f"{_count(one['needed'][level]):>5}" for level in LEVELS)
         print(f"{name:<14}{cells}   {counts}")
+    if not {"chosen", "random"} <= set(found):
+        return
     ratios = [_ratio(found, level) for level in LEVELS]
     print(f"{'chosen / random':<{14 + 7 * len(SHOWN)}}   {'  '.join(ratios)}", flush=True)
 
@@ -206,27 +208,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, help="of pool_of_designs.py")
     parser.add_argument("--published", type=Path, help="folder of the published measurements")
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    results = {}
+    pools = {}
     if args.rows:
         pool = json.loads(args.rows.read_text(encoding="utf-8"))
-        parts = [
+        pools["this machine"] = [
             [row for row in pool[name] if row["verdict"] != "invalid"]
             for name in ("fresh", "random")
         ]
-        results["this machine"] = replay(*parts, args.budget, args.seeds)
     if args.published:
         for name, file in PUBLISHED.items():
-            fresh, random = _published(args.published, file)
-            results[name] = replay(fresh, random, args.budget, args.seeds)
+            pools[name] = list(_published(args.published, file))
+    results = {}
+    for name, (fresh, random) in pools.items():
+        results[name] = replay(fresh, random, args.ways, args.budget, args.seeds)
+        if not args.json:
+            _print(name, results[name])
     if args.json:
         print(json.dumps(results, indent=1))
-        return
-    for name, found in results.items():
-        _print(name, found)
 
 
 if __name__ == "__main__":
