@@ -95,7 +95,7 @@ def show_boards(specs: Sequence[BoardSpec], book: Mapping[str, str], *, as_json:
     table = _table("target", "board", "also called", "units", "where")
     for row in rows:
         here = "emulated here" if row["emulated"] else "this machine"
-        here += ", calibrated" if row["calibrated"] else ""
+        here = "calibrated" if row["calibrated"] else here
         table.add_row(
             row["name"],
             escape(row["title"]),
