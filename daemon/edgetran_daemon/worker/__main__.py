@@ -13,9 +13,14 @@ from edgetran_daemon.worker.interruption import Interruption
 from edgetran_daemon.worker.loop import Worker
 from edgetran_daemon.worker.wire import OUT_OF_MEMORY
 
+ARGUMENTS = 4  # with the program's own name
+
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which drains
+    if len(sys.argv) != ARGUMENTS:
+        print("edgetran-daemon was upgraded while it ran: restart it", file=sys.stderr)
+        return 1
     memory_bytes = int(sys.argv[2])
     if memory_bytes:
         # Not RLIMIT_AS: runtimes reserve far more address space than they ever use.
