@@ -1,0 +1,144 @@
+"""Searches for the best pair of transformer and board, side by side on one assumed truth.
+
+The goal weighs score, latency, energy and peak power, each cost by its ratio to BERT-Base on the same
+board, over all boards (T1). Methods see noisy measurements only. What counts is the exact
+value of the pair that looks best so far, as a share of the gap between the median of random
+designs and the best known: what a long search without noise finds, or any method does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from edgetran_host.cosearch.goal import Goal, costs
+from edgetran_host.cosearch.moves import cross, step
+from edgetran_host.cosearch.oracle import Oracle
+from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.space import ProductSpace
+from edgetran_host.space.design_space import DesignSpace
+from make_oracles import bert
+from search_rivals import CHEAP, METHODS, Session
+
+SCORE_SCALE = 0.04  # of GLUE: 3.2 points weigh as a factor e of latency and energy together
+MEDIAN_OF = 2000  # random designs
+POPULATION, CHILDREN, ROUNDS = 60, 150, 80  # of the search for the best known
+MILESTONES = (0.8, 0.9)
+REAL_RIVAL = "local_tied"
+
+
+class Bench:
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.space = ProductSpace(DesignSpace.flexibert2(), oracle.places)
+        base = [Pair(bert(12, 768), place) for place in oracle.places]
+        self.goal = Goal(dict(zip(oracle.places, oracle.exact(base))), SCORE_SCALE)
+        rng = np.random.default_rng(0)
+        self.median = float(np.median(self.exact(self.space.sample(rng, MEDIAN_OF, tied=False))))
+        self.best = self._best_known(rng)
+
+    def exact(self, pairs: list[Pair]) -> np.ndarray:
+        """(n,) values without noise."""
+        outcomes = self.oracle.exact(pairs)
+        scores = np.array([outcome.score for outcome in outcomes])
+        return self.goal.values([pair.place for pair in pairs], scores, costs(outcomes))
+
+    def curve(self, session: Session) -> np.ndarray:
+        """(trials,) the exact value of what looked best so far."""
+        seen = [self.goal.value(one.pair.place, one.outcome) for one in session.trials]
+        exact = self.exact([one.pair for one in session.trials])
+        best = [int(np.argmax(seen[: at + 1])) for at in range(len(seen))]
+        self.best = max(self.best, float(exact.max()))
+        return exact[best]
+
+    def share(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.median) / (self.best - self.median)
+
+    def _best_known(self, rng: np.random.Generator) -> float:
+        """An evolution that keeps its elite and sees exact values."""
+        alive = self.space.sample(rng, POPULATION, tied=True)
+        values = self.exact(alive)
+        for _ in range(ROUNDS):
+            parents = [alive[at] for at in rng.integers(len(alive), size=2 * CHILDREN)]
+            born = [step(pair, self.space, rng) for pair in parents[:CHILDREN]]
+            born += [cross(one, other, rng) for one, other in zip(parents[::2], parents[1::2])]
+            new = list(dict.fromkeys(pair for pair in born if pair not in alive))
+            alive, values = [*alive, *new], np.concatenate([values, self.exact(new)])
+            order = np.argsort(-values)[:POPULATION]
+            alive, values = [alive[at] for at in order], values[order]
+        return float(values[0])
+
+
+def main() -> None:
+    given = arguments()
+    bench = Bench(Oracle.load(given.oracle))
+    runs: dict[str, list[np.ndarray]] = {}
+    spent: dict[str, float] = {}
+    for name in given.methods:
+        started = time.process_time()
+        for seed in range(given.seeds):
+            session = Session(bench.oracle, bench.space, bench.goal, given.budget, seed)
+            METHODS[name](session)
+            runs.setdefault(name, []).append(bench.curve(session))
+        spent[name] = (time.process_time() - started) / given.seeds / given.budget
+        if not given.json:
+            print(f"{name}: {given.seeds} seeds, {spent[name]:.3f} CPU-s an evaluation", flush=True)
+    rows = [row(name, bench, np.array(runs[name]), spent[name]) for name in runs]
+    if given.json:
+        print(json.dumps({"median": bench.median, "best": bench.best, "methods": rows}))
+    else:
+        print(table(rows, bench, given))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("oracle", type=Path, help="a truth of make_oracles.py")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--budget", type=int, default=200, help="evaluations")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(CHEAP))
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def row(name: str, bench: Bench, values: np.ndarray, seconds: float) -> dict[str, object]:
+    """values (seeds, evaluations)."""
+    shares = bench.share(values)
+    at = [count for count in (25, 50, 100, 200, 300, 500) if count <= shares.shape[1]]
+    return {
+        "method": name,
+        "share": {count: float(np.median(shares[:, count - 1])) for count in at},
+        "seeds": {count: shares[:, count - 1].round(3).tolist() for count in at},
+        "evaluations": {goal: needed(shares, goal) for goal in MILESTONES},
+        "cpu_s": seconds,
+    }
+
+
+def needed(shares: np.ndarray, goal: float) -> float | None:
+    """Median evaluations to a share; None: half of the seeds or more never came to it."""
+    reached = (shares >= goal).any(axis=1)
+    first = np.where(reached, (shares >= goal).argmax(axis=1) + 1.0, np.inf)
+    median = float(np.sort(first)[len(first) // 2])
+    return median if np.isfinite(median) else None
+
+
+def table(rows: list[dict[str, object]], bench: Bench, given: argparse.Namespace) -> str:
+    """Shares in per cent; ratio: evaluations to 80 % of the real rival's, over the method's own."""
+    lines = [f"{given.oracle.stem}: median {bench.median:.2f}, best known {bench.best:.2f}"]
+    rival = next((one["evaluations"][0.8] for one in rows if one["method"] == REAL_RIVAL), None)
+    counts = list(rows[0]["share"])
+    heads = "".join(f"{f'at {count}':>8}" for count in counts)
+    lines.append(f"{'method':22}{heads}{'to 80 %':>9}{'to 90 %':>9}{'ratio':>7}")
+    for one in rows:
+        shares = "".join(f"{100 * value:8.0f}" for value in one["share"].values())
+        found = one["evaluations"]
+        to = "".join(f"{found[goal] or f'>{given.budget}':>9}" for goal in MILESTONES)
+        ratio = f"{rival / found[0.8]:7.2f}" if rival and found[0.8] else f"{'-':>7}"
+        lines.append(f"{one['method']:22}{shares}{to}{ratio}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
