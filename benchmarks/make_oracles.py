@@ -58,7 +58,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name, score in {"friendly": friendly(), "hostile": hostile()}.items():
+    for name, make in TRUTHS.items():
+        score = make()
         oracle_of(score).save(folder / f"{name}.npz")
         for (layers, hidden), known in ANCHORS.items():
             found = score.scores([bert(layers, hidden)])[0]
@@ -174,12 +175,12 @@ def anchored(
     negative, positive, *costs = nnls(signed, left)[0]  # no size does harm by itself
     bias = positive - negative
     linear[depth], linear[width], quadratic[depth, width] = costs
-    print(f"bias {bias:.2f}, depth {linear[depth]:.2f}, width {linear[width]:.2f},", end=" ")
-    print(f"their product {quadratic[depth, width]:.2f}")
     return ScoreTruth(
         LOW, HIGH, float(bias), linear, quadratic, heights, directions, places, widths
     )
 
+
+TRUTHS = {"friendly": friendly, "hostile": hostile}
 
 if __name__ == "__main__":
     main()
