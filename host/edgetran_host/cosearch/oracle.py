@@ -8,7 +8,7 @@ the dev set, the same rows for one design whenever it is scored, and by the seed
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from edgetran_host.cosearch.score_truth import FEATURES, ScoreTruth
 from edgetran_host.space.identity import architecture_id
 
 FORMAT = "edgetran-oracle-1"
-TEXTS = ("boards", "terms")  # of BoardTruth
+MAKE = "make it: python benchmarks/make_oracles.py FOLDER"
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,12 @@ class Oracle:
         }
         np.savez_compressed(
             path,
-            format=FORMAT,
+            allow_pickle=False,
+            format=np.array(FORMAT),
             features=np.array(FEATURES),
             cost_noise=self.cost_noise,
-            dev_noise=self.dev_noise,
-            seed_noise=self.seed_noise,
+            dev_noise=np.array(self.dev_noise),
+            seed_noise=np.array(self.seed_noise),
             **arrays,
         )
 
@@ -105,17 +106,26 @@ class Oracle:
             raise DataError(f"{path} holds no oracle: it lacks {exc}", hint=MAKE) from exc
 
 
-MAKE = "make it: python benchmarks/make_oracles.py FOLDER"
-
-
-def _from_arrays(found: dict[str, np.ndarray]) -> Oracle:
-    board = {field.name: found[f"board_{field.name}"] for field in fields(BoardTruth)}
-    score = {field.name: found[f"score_{field.name}"] for field in fields(ScoreTruth)}
-    texts = {name: tuple(map(str, board.pop(name))) for name in TEXTS}
-    return Oracle(
-        BoardTruth(**texts, **board),
-        ScoreTruth(**{name: one if one.ndim else float(one) for name, one in score.items()}),
-        found["cost_noise"],
-        float(found["dev_noise"]),
-        float(found["seed_noise"]),
+def _from_arrays(found: Mapping[str, np.ndarray]) -> Oracle:
+    board = BoardTruth(
+        boards=tuple(map(str, found["board_boards"])),
+        terms=tuple(map(str, found["board_terms"])),
+        constant=found["board_constant"],
+        costs=found["board_costs"],
+        least=found["board_least"],
+        cliff_bytes=found["board_cliff_bytes"],
+        cliff_cost=found["board_cliff_cost"],
     )
+    score = ScoreTruth(
+        low=float(found["score_low"]),
+        high=float(found["score_high"]),
+        bias=float(found["score_bias"]),
+        linear=found["score_linear"],
+        quadratic=found["score_quadratic"],
+        step_heights=found["score_step_heights"],
+        step_directions=found["score_step_directions"],
+        step_places=found["score_step_places"],
+        step_widths=found["score_step_widths"],
+    )
+    noise, dev, seed = (found[name] for name in ("cost_noise", "dev_noise", "seed_noise"))
+    return Oracle(board, score, noise, float(dev), float(seed))
