@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"latency_s": "latency, s", "energy_j": "energy, J", "peak_power_w": "peak power, W"}
-STYLE = "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto}img{width:100%}"
+PLACES = (1.0, 2.0, 5.0)  # of a decade, that an axis names
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em}"
+    "img{width:100%}"
+)
 
 
 def write_page(
@@ -79,6 +83,9 @@ def learning_curve(surrogate: Surrogate) -> Figure:
             axes.plot(list(measure.curve), errors, marker="o", label=TITLES[name])
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: "")
     axes.set_xlabel("rows measured")
     axes.set_ylabel("mean error on other rows, %")
     axes.legend()
@@ -94,6 +101,8 @@ def _panel(
     known: np.ndarray,
     found: Score,
 ) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     x, y = measured[known], foretold.value[known]
     below, above = y - foretold.low[known], foretold.high[known] - y
     axes.errorbar(x, y, yerr=[below, above], fmt="o", ms=3, lw=0.5, alpha=0.5)
@@ -101,6 +110,10 @@ def _panel(
     axes.plot(ends, ends, color="#1a7f37", lw=1)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=PLACES))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_locator(NullLocator())
     axes.set_title(f"{found.mape:.1%} off, {found.coverage_90:.0%} inside")
     axes.set_xlabel(f"measured {TITLES[name]}")
     axes.set_ylabel("predicted")
