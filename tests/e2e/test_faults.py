@@ -215,7 +215,7 @@ def test_every_function_that_changes_files_has_a_point() -> None:
 HARMLESS = {  # touch files, and leave nothing that a restart could stumble over
     "blobs.py:sync_folder",
     "certificates.py:make",
-    "tensorrt.py:_keep",  # built again when it is not there; what lies half done goes with the graph
+    "tensorrt.py:_keep",  # built again when it is not there, and goes with its graph
     "trust.py:_write",
     "installing.py:_write",  # the service of the system, no state of the daemon
     "lease.py:__init__",
