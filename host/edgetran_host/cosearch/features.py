@@ -36,6 +36,7 @@ REFERENCE_DESIGNS = 256  # to standardise on; half of them tied
 REFERENCE_SEED = 20230325
 WAVES = 24  # random Fourier features of a layer
 SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and shares, for the waves
+WAVES_FROM = len(SIZES) + KINDS  # column of a layer's traits
 REMEMBERED = 100_000  # architectures
 EIGHT_BITS = "int8"
 
@@ -59,7 +60,7 @@ class ArchitectureFeatures:
         self._frequencies = rng.normal(size=(len(SIZES) + KINDS, WAVES // 2))
         self._frequencies[: len(SIZES)] /= SIZE_SPREAD
         self._frequencies[len(SIZES) :] /= SHARE_SPREAD
-        self._wave = lru_cache(maxsize=REMEMBERED)(self._waves_of)
+        self._traits = lru_cache(maxsize=REMEMBERED)(self._traits_of)
         self._row = lru_cache(maxsize=REMEMBERED)(self._standardised)
         designs = sample(space, REFERENCE_DESIGNS, rng)
         designs[1::2] = [tie(design) for design in designs[1::2]]
@@ -81,25 +82,26 @@ class ArchitectureFeatures:
 
     def _parts(self, architecture: Architecture) -> dict[str, np.ndarray]:
         layers = architecture.layers
-        sizes = np.array([layer_sizes(layer) for layer in layers])  # (l, sizes)
-        shares = np.array([layer_shares(layer) for layer in layers])  # (l, kinds)
-        waves = np.array([self._wave(layer) for layer in layers])  # (l, waves)
+        each = np.array([self._traits(layer) for layer in layers])  # (l, sizes + kinds + waves)
         back = np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.array([0.5])
-        lean = (back - 0.5) / len(layers)  # front layers count against back ones
-        terms = exact_terms(architecture)
+        lean = (back - 0.5) / len(layers) @ each  # front layers count against back ones
+        mean = each.sum(axis=0) / len(layers)
+        sizes = each[:, : len(SIZES)]
+        least, most = sizes.min(axis=0), sizes.max(axis=0)
+        terms = np.log1p(exact_terms(architecture))
         return {
-            "work": np.log1p(terms[:-KINDS]),
-            "shape": np.concatenate(
-                [sizes.mean(0), sizes.min(0), sizes.max(0), sizes[0], sizes[-1]]
-            ),
-            "heads": np.concatenate([shares.mean(0), np.log1p(terms[-KINDS:])]),
-            "positions": np.concatenate([lean @ sizes, lean @ shares]),
-            "layers": np.concatenate([waves.mean(0), lean @ waves]),
+            "work": terms[:-KINDS],
+            "shape": np.concatenate([mean[: len(SIZES)], least, most, sizes[0], sizes[-1]]),
+            "heads": np.concatenate([mean[len(SIZES) : WAVES_FROM], terms[-KINDS:]]),
+            "positions": lean[:WAVES_FROM],
+            "layers": np.concatenate([mean[WAVES_FROM:], lean[WAVES_FROM:]]),
         }
 
-    def _waves_of(self, layer: Layer) -> np.ndarray:
-        angles = np.concatenate([layer_sizes(layer), layer_shares(layer)]) @ self._frequencies
-        return np.concatenate([np.cos(angles), np.sin(angles)])
+    def _traits_of(self, layer: Layer) -> np.ndarray:
+        """(sizes + kinds + waves,)"""
+        traits = np.concatenate([layer_sizes(layer), layer_shares(layer)])
+        angles = traits @ self._frequencies
+        return np.concatenate([traits, np.cos(angles), np.sin(angles)])
 
 
 def place_rows(places: Sequence[Place]) -> np.ndarray:

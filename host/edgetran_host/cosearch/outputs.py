@@ -92,8 +92,8 @@ class OutputModels:
         pairs = [trial.pair for trial in trials]
         rows = describer.rows(pairs)
         targets = _targets(trials)
-        self._squeezed = _compression(targets[:, SCORE])
-        targets[:, SCORE] = self._squeezed.squeeze(targets[:, SCORE])
+        self.squeezed = _compression(targets[:, SCORE])
+        targets[:, SCORE] = self.squeezed.squeeze(targets[:, SCORE])
         targets -= self.foretold(pairs)
         numbers = describer.numbers(pairs)
         self._unknown = {  # (output, place): tried there, and never given
@@ -131,7 +131,7 @@ class OutputModels:
     def outcomes(self, belief: Belief, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """normal (s, outputs) -> scores (s, n) and costs (s, n, 4), NaN where not given."""
         drawn = belief.mean + normal[:, None, :] * belief.deviation  # (s, n, outputs)
-        return self._squeezed.release(drawn[..., SCORE]), _costs_of(drawn)
+        return self.squeezed.release(drawn[..., SCORE]), _costs_of(drawn)
 
     def expected(self, pairs: Sequence[Pair]) -> np.ndarray:
         """(n,) the objective at the means."""

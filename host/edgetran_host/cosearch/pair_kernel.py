@@ -57,7 +57,7 @@ class PairKernel(Kernel):  # type: ignore[misc]
 
     def diag(self, X: np.ndarray) -> np.ndarray:
         """(n,) without noise: the variance of what is behind the observations."""
-        values = np.exp(self.theta)
+        values = self.scales
         width = self.groups[-1].stop
         straight = (X[:, :width] ** 2).mean(axis=1)
         found = values[1] * straight + values[2 : 2 + 2 * len(self.groups) : 2].sum()
@@ -73,7 +73,7 @@ class PairKernel(Kernel):  # type: ignore[misc]
         self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
     ) -> Any:
         """(n, m); with gradients by `theta` (n, n, scales). Noise only where Y is None."""
-        values = np.exp(self.theta)
+        values = self.scales
         other = X if Y is None else Y
         parts = self._parts(X, other, values, eval_gradient)
         found = np.sum([value for value, _ in parts], axis=0)
