@@ -1,8 +1,8 @@
 """What the models of a co-search see of a pair: physical sizes, never indices or names.
 
-An architecture becomes five groups of numbers: its work (logarithms of the terms), its shape
-(means and extremes of sizes over the layers), its heads (shares of kinds), their positions
-(the same for the front and the back half), and its layers as a set. The set is the mean of
+An architecture becomes five groups of numbers: its work (logarithms of the terms and of their
+sums), its shape (means and extremes of sizes over the layers), its heads (shares of kinds),
+positions (front layers against back ones), and its layers as a set. The set is the mean of
 random Fourier features of the layers, so that products of two such means are means of a
 kernel between all pairs of layers. A place becomes the logarithms of its datasheet rates.
 All are standardised on designs drawn from the space, never on trials, so that they stay.
@@ -22,6 +22,9 @@ import numpy as np
 from edgetran_host.cosearch.layer_features import (
     KINDS,
     SIZES,
+    TABLES,
+    TERMS,
+    WEIGHTS,
     exact_terms,
     layer_shares,
     layer_sizes,
@@ -36,6 +39,7 @@ REFERENCE_DESIGNS = 256  # to standardise on; half of them tied
 REFERENCE_SEED = 20230325
 WAVES = 24  # random Fourier features of a layer
 SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and shares, for the waves
+FLOPS = [at for at, name in enumerate(TERMS) if name.endswith("_flops")]
 WAVES_FROM = len(SIZES) + KINDS  # column of a layer's traits
 REMEMBERED = 100_000  # architectures
 EIGHT_BITS = "int8"
@@ -88,9 +92,12 @@ class ArchitectureFeatures:
         mean = each.sum(axis=0) / len(layers)
         sizes = each[:, : len(SIZES)]
         least, most = sizes.min(axis=0), sizes.max(axis=0)
-        terms = np.log1p(exact_terms(architecture))
+        terms = exact_terms(architecture)
+        flops = terms[FLOPS].sum()
+        weights = terms[TABLES] + terms[WEIGHTS]
+        terms = np.log1p(terms)
         return {
-            "work": terms[:-KINDS],
+            "work": np.concatenate([terms[:-KINDS], np.log([flops, weights])]),
             "shape": np.concatenate([mean[: len(SIZES)], least, most, sizes[0], sizes[-1]]),
             "heads": np.concatenate([mean[len(SIZES) : WAVES_FROM], terms[-KINDS:]]),
             "positions": lean[:WAVES_FROM],

@@ -1,7 +1,8 @@
 """One model an output, put together to joint samples of what a pair would give.
 
 The score is a matter of the design alone, so what was learnt on one board counts on all.
-Costs are modelled in logarithms, by design and place: latency, mean power (energy over
+Costs are modelled in logarithms, by design and place, against the goal's reference of the
+place, which takes a board's size out of them: latency, mean power (energy over
 latency, which one constant a board nearly says), peak power, size. Where somebody foretells
 costs, say from a hardware profile, the models learn what that leaves over. Scores below the
 median are compressed: how bad a bad design is need not be known.
@@ -143,10 +144,13 @@ class OutputModels:
         return found
 
     def foretold(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """(n, outputs) logarithms; zero where nobody foretells anything."""
+        """(n, outputs) logarithms; where nobody foretells anything, those of the reference."""
         found = np.zeros((len(pairs), OUTPUTS))
+        references = costs([self.goal.reference(pair.place) for pair in pairs])
+        found[:, LATENCY:] = np.nan_to_num(_in_logarithms(references))
         if self._foretell is not None and len(pairs):
-            found[:, LATENCY:] = np.nan_to_num(_in_logarithms(self._foretell(pairs)))
+            told = _in_logarithms(self._foretell(pairs))
+            found[:, LATENCY:] = np.where(np.isfinite(told), told, found[:, LATENCY:])
         return found
 
 

@@ -1,12 +1,13 @@
 """How alike two pairs are: what the Gaussian processes of a co-search assume.
 
-    k = v_0 x.x'/k + sum over groups g of v_g M(|x_g - x'_g| / l_g)
-      + v_p exp(-|r - r'|^2 / 2) + [same place] (v_c + v_d x.x'/k + v_m M(|x - x'| / l_m))
+    k = sum over groups g of u_g x_g.x'_g + v_g M(|x_g - x'_g| / l_g)
+      + v_p exp(-|r - r'|^2 / 2) + [same place] (v_c + v_d x.x' + v_m M(|x - x'| / l_m))
 
-M is Matern-5/2, x the standardised features of the design, r those of the place, distances a
-root of the number of columns shorter. The second line is there where outputs depend on the
-place: what a board does otherwise than its datasheet says is learnt a board. Kernel and noise
-are one object of scikit-learn's, whose scales (v, l, noise) are logarithms in `theta`.
+M is Matern-5/2, x the standardised features of the design, r those of the place, products
+divided by the number of columns and distances by its root. The second line is there where
+outputs depend on the place: what a board does otherwise than its datasheet says is learnt a
+board. Kernel and noise are one object of scikit-learn's, whose scales (u, v, l, noise) are
+logarithms in `theta`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from edgetran_host.cosearch.features import Group
 ROOT5 = np.sqrt(5.0)
 # Priors of the logarithms for outputs of unit variance: (mean, standard deviation, bounds).
 NOISE = (np.log(0.01), 1.5, (-11.0, 0.7))
-LINEAR = (np.log(0.5), 1.5, (-9.0, 4.0))
+LINEAR = (np.log(0.2), 1.5, (-9.0, 4.0))
 VARIANCE = (np.log(0.2), 1.5, (-9.0, 3.0))
 LENGTH = (np.log(1.5), 0.6, (-1.5, 3.0))
-OF_PLACE = (np.log(0.5), 1.5, (-9.0, 4.0))
+OF_PLACE = (np.log(0.1), 1.5, (-9.0, 4.0))
 RESIDUAL = (np.log(0.05), 1.5, (-9.0, 3.0))
 
 Prior = tuple[float, float, tuple[float, float]]
@@ -41,7 +42,7 @@ class PairKernel(Kernel):  # type: ignore[misc]
 
     @property
     def priors(self) -> list[Prior]:
-        found = [NOISE, LINEAR] + [VARIANCE, LENGTH] * len(self.groups)
+        found = [NOISE] + [LINEAR, VARIANCE, LENGTH] * len(self.groups)
         return found + (
             [OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH] if self.with_places else []
         )
@@ -59,11 +60,13 @@ class PairKernel(Kernel):  # type: ignore[misc]
         """(n,) without noise: the variance of what is behind the observations."""
         values = self.scales
         width = self.groups[-1].stop
-        straight = (X[:, :width] ** 2).mean(axis=1)
-        found = values[1] * straight + values[2 : 2 + 2 * len(self.groups) : 2].sum()
+        found = np.zeros(len(X))
+        for group, (line, variance, _) in zip(self.groups, self._of_groups()):
+            found += line * (X[:, group.columns] ** 2).mean(axis=1) + variance
         if self.with_places:
             _, constant, line, smooth, _ = values[-5:]
-            found = found + values[-5] + constant + line * straight + smooth
+            straight = (X[:, :width] ** 2).mean(axis=1)
+            found += values[-5] + constant + line * straight + smooth
         return np.asarray(found)
 
     def is_stationary(self) -> bool:
@@ -88,6 +91,11 @@ class PairKernel(Kernel):  # type: ignore[misc]
                 gradients.append(by_length)
         return found, np.stack(gradients, axis=2)
 
+    def _of_groups(self) -> np.ndarray:
+        """(groups, 3) of each: linear variance, Matern variance, length."""
+        found: np.ndarray = self.scales[1 : 1 + 3 * len(self.groups)].reshape(-1, 3)
+        return found
+
     def _parts(
         self, x: np.ndarray, y: np.ndarray, values: np.ndarray, with_gradient: bool
     ) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -96,16 +104,16 @@ class PairKernel(Kernel):  # type: ignore[misc]
         In the order of `priors`: a variance, then its length.
         """
         width = self.groups[-1].stop
-        straight = x[:, :width] @ y[:, :width].T / width
-        found: list[tuple[np.ndarray, np.ndarray | None]] = [(values[1] * straight, None)]
-        for at, group in enumerate(self.groups):
-            distance = _distance(x[:, group.columns], y[:, group.columns])
-            variance, length = values[2 + 2 * at], values[3 + 2 * at]
-            found.append(_matern(distance, variance, length, with_gradient))
+        found: list[tuple[np.ndarray, np.ndarray | None]] = []
+        for group, (line, variance, length) in zip(self.groups, self._of_groups()):
+            one, other = x[:, group.columns], y[:, group.columns]
+            found.append((line * _straight(one, other), None))
+            found.append(_matern(_distance(one, other), variance, length, with_gradient))
         if self.with_places:
             alike, constant, line, smooth, length = values[-5:]
             same = (x[:, width, None] == y[None, :, width]).astype(float)
             apart = _distance(x[:, width + 1 :], y[:, width + 1 :])
+            straight = _straight(x[:, :width], y[:, :width])
             distance = _distance(x[:, :width], y[:, :width])
             value, by_length = _matern(distance, smooth, length, with_gradient)
             found += [
@@ -115,6 +123,11 @@ class PairKernel(Kernel):  # type: ignore[misc]
                 (value * same, None if by_length is None else by_length * same),
             ]
         return found
+
+
+def _straight(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    found: np.ndarray = x @ y.T / x.shape[1]
+    return found
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

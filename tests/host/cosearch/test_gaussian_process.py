@@ -44,12 +44,13 @@ def slow(one: np.ndarray, other: np.ndarray, kernel: PairKernel) -> float:
     def far(start: int, stop: int) -> float:
         return math.sqrt(sum((one[i] - other[i]) ** 2 for i in range(start, stop)) / (stop - start))
 
-    straight = sum(one[i] * other[i] for i in range(3)) / 3
-    found = v[1] * straight + v[2] * matern(far(0, 2) / v[3]) + v[4] * matern(far(2, 3) / v[5])
+    found = v[1] * (one[0] * other[0] + one[1] * other[1]) / 2 + v[2] * matern(far(0, 2) / v[3])
+    found += v[4] * one[2] * other[2] + v[5] * matern(far(2, 3) / v[6])
     if kernel.with_places:
-        found += v[6] * math.exp(-(far(4, 6) ** 2) / 2)
+        found += v[7] * math.exp(-(far(4, 6) ** 2) / 2)
         if one[3] == other[3]:
-            found += v[7] + v[8] * straight + v[9] * matern(far(0, 3) / v[10])
+            straight = sum(one[i] * other[i] for i in range(3)) / 3
+            found += v[8] + v[9] * straight + v[10] * matern(far(0, 3) / v[11])
     return float(found)
 
 
