@@ -237,11 +237,7 @@ METHODS: dict[str, Method] = {
     **{f"optuna_{name}_tied": optuna_search(one, False) for name, one in SAMPLERS.items()},
     **{f"optuna_{name}_layers": optuna_search(one, True) for name, one in SAMPLERS.items()},
 }
-CHEAP = (
-    "local_tied",
-    "local_untied",
-    "evolution_tied",
-    "evolution_untied",
-    "random",
-    "random_tied",
+DEFAULT = (
+    *("boshcode", "local_tied", "local_untied", "evolution_tied", "evolution_untied"),
+    *("random", "random_tied"),
 )
