@@ -1,7 +1,7 @@
 """What the models of a co-search see of a pair: physical sizes, never indices or names.
 
 An architecture becomes five groups of numbers: its work (logarithms of the terms and of their
-sums), its shape (means and extremes of sizes over the layers), its heads (shares of kinds),
+sums), its heads (shares of kinds), its shape (means and extremes of sizes over the layers),
 positions (front layers against back ones), and its layers as a set. The set is the mean of
 random Fourier features of the layers, so that products of two such means are means of a
 kernel between all pairs of layers. A place becomes the logarithms of its datasheet rates.
@@ -41,6 +41,7 @@ WAVES = 24  # random Fourier features of a layer
 SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and shares, for the waves
 FLOPS = [at for at, name in enumerate(TERMS) if name.endswith("_flops")]
 WAVES_FROM = len(SIZES) + KINDS  # column of a layer's traits
+PAID_FOR = ("work", "heads")  # groups that costs depend on; they come first
 REMEMBERED = 100_000  # architectures
 EIGHT_BITS = "int8"
 
@@ -98,8 +99,8 @@ class ArchitectureFeatures:
         terms = np.log1p(terms)
         return {
             "work": np.concatenate([terms[:-KINDS], np.log([flops, weights])]),
-            "shape": np.concatenate([mean[: len(SIZES)], least, most, sizes[0], sizes[-1]]),
             "heads": np.concatenate([mean[len(SIZES) : WAVES_FROM], terms[-KINDS:]]),
+            "shape": np.concatenate([mean[: len(SIZES)], least, most, sizes[0], sizes[-1]]),
             "positions": lean[:WAVES_FROM],
             "layers": np.concatenate([mean[WAVES_FROM:], lean[WAVES_FROM:]]),
         }

@@ -12,11 +12,13 @@ Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from edgetran_host.cosearch.pair_kernel import PairKernel
@@ -72,7 +74,9 @@ def learn_scales(kernel: PairKernel, x: np.ndarray, y: np.ndarray) -> np.ndarray
     centre, spread = _scale(y)
     start = kernel.clone_with_theta(kernel.start())
     regressor = _regressor(start, np.full(len(y), JITTER), _with_priors(kernel))
-    theta: np.ndarray = regressor.fit(x, (y - centre) / spread).kernel_.theta
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a scale at its bound is an answer
+        theta: np.ndarray = regressor.fit(x, (y - centre) / spread).kernel_.theta
     return theta
 
 

@@ -1,7 +1,7 @@
 """One model an output, put together to joint samples of what a pair would give.
 
 The score is a matter of the design alone, so what was learnt on one board counts on all.
-Costs are modelled in logarithms, by design and place, against the goal's reference of the
+Costs are modelled in logarithms, by work and place, against the goal's reference of the
 place, which takes a board's size out of them: latency, mean power (energy over
 latency, which one constant a board nearly says), peak power, size. Where somebody foretells
 costs, say from a hardware profile, the models learn what that leaves over. Scores below the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgetran_host.cosearch.features import ArchitectureFeatures, place_rows
+from edgetran_host.cosearch.features import PAID_FOR, ArchitectureFeatures, place_rows
 from edgetran_host.cosearch.gaussian_process import GaussianProcess, learn_scales
 from edgetran_host.cosearch.goal import COSTS, Goal, costs
 from edgetran_host.cosearch.outcome import Trial
@@ -64,7 +64,7 @@ class Describer:
         self._places = place_rows(places)
 
     def rows(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """(n, k + 1 + p): the design, the place's number, the place."""
+        """(n, k + 1 + p): the design, the place's number, the place's features."""
         designs = self.features.rows([pair.architecture for pair in pairs])
         numbers = self.numbers(pairs)
         return np.hstack([designs, numbers[:, None], self._places[numbers]])
@@ -72,8 +72,19 @@ class Describer:
     def numbers(self, pairs: Sequence[Pair]) -> np.ndarray:
         return np.array([self._numbers[pair.place] for pair in pairs], dtype=int)
 
-    def kernel(self, with_places: bool) -> PairKernel:
-        return PairKernel(self.features.groups, with_places)
+    def seen_by(self, output: int, rows: np.ndarray) -> np.ndarray:
+        """The score's model sees the design; those of costs its work, its heads and the place."""
+        width = self.features.groups[-1].stop
+        if output == SCORE:
+            return rows[:, :width]
+        paid_for = self.kernel(output).groups[-1].stop
+        return np.hstack([rows[:, :paid_for], rows[:, width:]])
+
+    def kernel(self, output: int) -> PairKernel:
+        groups = self.features.groups
+        if output == SCORE:
+            return PairKernel(groups, with_places=False)
+        return PairKernel(tuple(one for one in groups if one.name in PAID_FOR), with_places=True)
 
 
 class OutputModels:
@@ -108,8 +119,8 @@ class OutputModels:
         for output in wanted_outputs(goal):
             known = np.isfinite(targets[:, output])
             if known.any():
-                x, y = rows[known], targets[known, output]
-                kernel = describer.kernel(with_places=output != SCORE)
+                x, y = describer.seen_by(output, rows[known]), targets[known, output]
+                kernel = describer.kernel(output)
                 found = (learnt or {}).get(output)
                 self.scales[output] = learn_scales(kernel, x, y) if found is None else found
                 self._models[output] = GaussianProcess(kernel, self.scales[output], x, y)
@@ -124,7 +135,9 @@ class OutputModels:
         mean = np.full((len(rows), OUTPUTS), np.nan)
         deviation = np.full((len(rows), OUTPUTS), np.nan)
         for output, model in self._models.items():
-            mean[:, output], deviation[:, output] = model.predict(rows)
+            mean[:, output], deviation[:, output] = model.predict(
+                self._describer.seen_by(output, rows)
+            )
         for output, number in self._unknown:
             mean[numbers == number, output] = np.nan
         return Belief(mean + foretold, deviation)

@@ -25,7 +25,7 @@ ROOT5 = np.sqrt(5.0)
 NOISE = (np.log(0.01), 1.5, (-11.0, 0.7))
 LINEAR = (np.log(0.2), 1.5, (-9.0, 4.0))
 VARIANCE = (np.log(0.2), 1.5, (-9.0, 3.0))
-LENGTH = (np.log(1.5), 0.6, (-1.5, 3.0))
+LENGTH = (np.log(2.5), 0.7, (-1.5, 3.0))
 OF_PLACE = (np.log(0.1), 1.5, (-9.0, 4.0))
 RESIDUAL = (np.log(0.05), 1.5, (-9.0, 3.0))
 
