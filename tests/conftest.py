@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -74,6 +75,15 @@ class OtherPython:
 @pytest.fixture(scope="session")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> OtherPython:
     return OtherPython(tmp_path_factory.mktemp("python") / "other", "numpy", "onnxruntime")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An EDGETRAN_HOME of the test's own; the daemons started in it end with it."""
+    monkeypatch.setenv("EDGETRAN_HOME", str(tmp_path))
+    yield tmp_path
+    for ready in tmp_path.glob("boards/*/ready.json"):
+        os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
 
 
 class SmallDisk:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,6 @@ PATIENCE_S = 240.0
 COMMAND = [sys.executable, "-c", "from edgetran_host.cli.main import main; main()"]
 CALIBRATE = [*COMMAND, "device", "calibrate"]
 SHORT = ["--no-designs", "--blocks", "2", "--attempts", "1", "--threads", "1", "--json"]
-
-
-@pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("EDGETRAN_HOME", str(tmp_path))
-    yield tmp_path
-    for ready in tmp_path.glob("boards/*/ready.json"):
-        os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
 
 
 def cells(home: Path) -> list[Path]:

@@ -26,7 +26,7 @@ feed_forward_depths = [1, 2]
 """
 
 
-def test_killed_and_continued(tmp_path: Path) -> None:
+def test_killed_and_continued(own_home: Path, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SPACE)
     out = tmp_path / "pi.json"
     words = [sys.executable, "-m", "edgetran_host.cli.main", "surrogate", "learn", "--json"]

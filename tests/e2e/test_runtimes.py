@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +36,9 @@ def numbered(words: list[str]) -> dict[str, int]:
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[edgetran.Board]:
-    home = tmp_path / "home"
-    monkeypatch.setenv("EDGETRAN_HOME", str(home))
+def board(own_home: Path) -> Iterator[edgetran.Board]:
     with edgetran.connect("local", threads=1) as board:
         yield board
-    for ready in home.glob("boards/*/ready.json"):
-        os.kill(json.loads(ready.read_text())["pid"], signal.SIGTERM)
 
 
 @pytest.mark.parametrize("runtime", [r for r in RUNTIMES if r not in ("tensorrt", "myriad")])
