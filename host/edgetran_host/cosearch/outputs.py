@@ -3,8 +3,8 @@
 The score is a matter of the design alone, so what was learnt on one board counts on all.
 Costs are modelled in logarithms, by work and place, against the goal's reference of the
 place, which takes a board's size out of them: latency, mean power (energy over
-latency, which one constant a board nearly says), peak power, size. Where somebody foretells
-costs, say from a hardware profile, the models learn what that leaves over. Scores below the
+latency, which one constant a board nearly says), peak power, size. The models learn what sums of
+work (`cost_prior`), or whoever else foretells costs, leave over. Scores below the
 median are compressed: how bad a bad design is need not be known.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgetran_host.cosearch.cost_prior import CostPrior
 from edgetran_host.cosearch.features import PAID_FOR, ArchitectureFeatures, place_rows
 from edgetran_host.cosearch.gaussian_process import GaussianProcess, learn_scales
 from edgetran_host.cosearch.goal import COSTS, Goal, costs
@@ -100,13 +101,17 @@ class OutputModels:
     ) -> None:
         self.goal = goal
         self._describer = describer
-        self._foretell = foretell
+        told = None
+        if foretell is None:
+            foretell = prior = CostPrior(trials, goal)
+            told = prior.held_out
+        self._foretell: Foretell = foretell
         pairs = [trial.pair for trial in trials]
         rows = describer.rows(pairs)
         targets = _targets(trials)
         self.squeezed = _compression(targets[:, SCORE])
         targets[:, SCORE] = self.squeezed.squeeze(targets[:, SCORE])
-        targets -= self.foretold(pairs)
+        targets -= self.foretold(pairs, told)
         numbers = describer.numbers(pairs)
         self._unknown = {  # (output, place): tried there, and never given
             (output, int(number))
@@ -156,14 +161,17 @@ class OutputModels:
         found: np.ndarray = self.goal.values(places, scores, costs)[0]
         return found
 
-    def foretold(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """(n, outputs) logarithms; where nobody foretells anything, those of the reference."""
+    def foretold(self, pairs: Sequence[Pair], told: np.ndarray | None = None) -> np.ndarray:
+        """(n, outputs) logarithms; where nothing is foretold, those of the reference.
+
+        told: (n, 4) costs foretold by other means.
+        """
         found = np.zeros((len(pairs), OUTPUTS))
         references = costs([self.goal.reference(pair.place) for pair in pairs])
         found[:, LATENCY:] = np.nan_to_num(_in_logarithms(references))
-        if self._foretell is not None and len(pairs):
-            told = _in_logarithms(self._foretell(pairs))
-            found[:, LATENCY:] = np.where(np.isfinite(told), told, found[:, LATENCY:])
+        if len(pairs):
+            logarithms = _in_logarithms(self._foretell(pairs) if told is None else told)
+            found[:, LATENCY:] = np.where(np.isfinite(logarithms), logarithms, found[:, LATENCY:])
         return found
 
 
