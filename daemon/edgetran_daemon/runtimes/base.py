@@ -123,6 +123,13 @@ def installed_version(distribution: str, module: str) -> str:
         return ""
 
 
+def check_choices(tensors: Tensors, table_rows: Mapping[str, int]) -> None:
+    """Raises InputRefused for a number beyond its table, where a runtime would read on."""
+    for name, rows in table_rows.items():
+        if tensors[name].max() >= rows or tensors[name].min() < 0:
+            raise InputRefused(f"{name} must be from 0 to {rows - 1}")
+
+
 def _check_tensor(spec: TensorSpec, tensor: Tensor) -> None:
     if tensor.dtype != np.dtype(spec.dtype):
         raise InputRefused(f"{spec.name} must be {spec.dtype}, got {tensor.dtype}")

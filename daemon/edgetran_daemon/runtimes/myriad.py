@@ -14,11 +14,11 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 
 from edgetran_daemon.runtimes.base import (
-    InputRefused,
     Runtime,
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    check_choices,
 )
 from edgetran_daemon.runtimes.onnx_file import read_onnx
 
@@ -88,9 +88,7 @@ class MyriadRuntime(Runtime):
         return self._outputs
 
     def _run(self, tensors: Tensors) -> Tensors:
-        for name, rows in self._table_rows.items():
-            if tensors[name].max() >= rows or tensors[name].min() < 0:
-                raise InputRefused(f"{name} must be from 0 to {rows - 1}")
+        check_choices(tensors, self._table_rows)
         found = [
             self._run_one({name: tensor[at : at + 1] for name, tensor in tensors.items()})
             for at in range(len(next(iter(tensors.values()))))

@@ -7,11 +7,9 @@ knows better. Only the messages that matter are entered (field numbers of onnx.p
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from edgetran_daemon.runtimes.base import RuntimeFailure, TensorSpec
+from edgetran_daemon.runtimes.protobuf_wire import BYTES, VARINT, WIDTHS, varint
 
-VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
-WIDTHS = {FIXED_64: 8, FIXED_32: 4}
 DTYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
-MAX_SHIFT = 63
 
 
 class OnnxFile(NamedTuple):
@@ -113,13 +111,13 @@ def _gathered(data: "memoryview[int]") -> Dict[int, List[Any]]:
 def _fields(data: "memoryview[int]") -> Iterator[Tuple[int, Any]]:
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         field, wire = tag >> 3, tag & 7
         if wire == VARINT:
-            value, at = _varint(data, at)
+            value, at = varint(data, at)
             yield field, value
             continue
-        size, at = _varint(data, at) if wire == BYTES else (WIDTHS[wire], at)
+        size, at = varint(data, at) if wire == BYTES else (WIDTHS[wire], at)
         if size > len(data) - at:
             raise ValueError(f"{size} bytes announced, {len(data) - at} there")
         yield field, data[at : at + size]
@@ -129,19 +127,6 @@ def _fields(data: "memoryview[int]") -> Iterator[Tuple[int, Any]]:
 def _packed(data: "memoryview[int]") -> List[int]:
     found, at = [], 0
     while at < len(data):
-        value, at = _varint(data, at)
+        value, at = varint(data, at)
         found.append(value)
     return found
-
-
-def _varint(data: "memoryview[int]", at: int) -> Tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > MAX_SHIFT:
-            raise ValueError("a number without an end")

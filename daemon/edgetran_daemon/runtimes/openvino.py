@@ -9,11 +9,11 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 import numpy as np
 
 from edgetran_daemon.runtimes.base import (
-    InputRefused,
     Runtime,
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    check_choices,
     installed_version,
 )
 
@@ -70,9 +70,7 @@ class OpenVinoRuntime(Runtime):
         return self._outputs
 
     def _run(self, tensors: Tensors) -> Tensors:
-        for name, rows in self._rows.items():
-            if tensors[name].max() >= rows or tensors[name].min() < 0:
-                raise InputRefused(f"{name} must be from 0 to {rows - 1}")
+        check_choices(tensors, self._rows)
         given = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         started = time.perf_counter()
         if self._run_s < LONG_S:

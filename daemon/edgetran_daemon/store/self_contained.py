@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edgetran_protos.errors import BundleError
 
-VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
-WIDTHS = {FIXED_64: 8, FIXED_32: 4}
+from edgetran_daemon.runtimes.protobuf_wire import BYTES, VARINT, WIDTHS, varint
+
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
 INSIDE = {  # message -> field -> message
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -34,7 +34,8 @@ def check_self_contained(path: Path) -> None:
         raise BundleError(f"the graph {path.name} is empty", hint="pack it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            outside = names_files(data)
+            with memoryview(data) as view:
+                outside = names_files(view)
         except (IndexError, ValueError) as exc:
             raise BundleError(f"the graph {path.name} is no ONNX: {exc}") from exc
     if outside:
@@ -44,20 +45,20 @@ def check_self_contained(path: Path) -> None:
         )
 
 
-def names_files(data: mmap.mmap) -> bool:
+def names_files(data: memoryview[int]) -> bool:
     """Whether a tensor anywhere in the graph lies outside. Raises IndexError, ValueError."""
     todo = [("model", 0, len(data))]
     while todo:
         kind, at, end = todo.pop()
         while at < end:
-            tag, at = _varint(data, at)
+            tag, at = varint(data, at)
             field, wire = tag >> 3, tag & 7
             if wire == VARINT:
-                value, at = _varint(data, at)
+                value, at = varint(data, at)
                 if kind == "tensor" and field == DATA_LOCATION and value:
                     return True
                 continue
-            size, at = _varint(data, at) if wire == BYTES else (_width(wire), at)
+            size, at = varint(data, at) if wire == BYTES else (_width(wire), at)
             if size > end - at:
                 raise ValueError(f"{size} bytes announced, {end - at} there")
             if kind == "tensor" and field == EXTERNAL_DATA:
@@ -72,16 +73,3 @@ def _width(wire: int) -> int:
     if wire not in WIDTHS:
         raise ValueError(f"no wire type {wire}")
     return WIDTHS[wire]
-
-
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number without an end")

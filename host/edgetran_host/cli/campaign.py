@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option
+from edgetran_host.cli.options import attempts_option, json_option, patience_option
 
 
 @click.command()
@@ -17,22 +17,9 @@ from edgetran_host.cli.options import json_option
 @click.option("--length", type=click.IntRange(1, 4096), default=128, show_default=True)
 @click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
 @click.option("--blocks", type=click.IntRange(1, 100), default=5, show_default=True)
-@click.option(
-    "--attempts",
-    type=click.IntRange(1, 3),
-    default=3,
-    show_default=True,
-    help="Measure again when the verdict may pass.",
-)
+@attempts_option
 @click.option("--batch-size", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option(
-    "--patience",
-    "patience_s",
-    type=click.FloatRange(0),
-    default=600.0,
-    show_default=True,
-    help="Seconds that a board may stay away before it is given up.",
-)
+@patience_option
 @json_option
 def campaign(
     targets: tuple[str, ...],

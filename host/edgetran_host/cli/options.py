@@ -23,3 +23,24 @@ def threads_option(function: F) -> F:
         default=None,
         help="Compute threads; default: the cores that are free.",
     )(function)
+
+
+def attempts_option(function: F) -> F:
+    return click.option(
+        "--attempts",
+        type=click.IntRange(1, 3),
+        default=3,
+        show_default=True,
+        help="Measure again when the verdict may pass, at most so often in all.",
+    )(function)
+
+
+def patience_option(function: F) -> F:
+    return click.option(
+        "--patience",
+        "patience_s",
+        type=click.FloatRange(0),
+        default=600.0,
+        show_default=True,
+        help="Seconds that a board may stay away before it is given up.",
+    )(function)

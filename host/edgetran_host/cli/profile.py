@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option, threads_option
+from edgetran_host.cli.options import attempts_option, json_option, threads_option
 
 
 @click.command()
@@ -40,13 +40,7 @@ from edgetran_host.cli.options import json_option, threads_option
     show_default=True,
     help="Of the median's interval, as a share of it.",
 )
-@click.option(
-    "--attempts",
-    type=click.IntRange(1, 3),
-    default=3,
-    show_default=True,
-    help="Measure again when the verdict may pass, at most so often in all.",
-)
+@attempts_option
 @click.option("--batch-size", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option(
     "--length",

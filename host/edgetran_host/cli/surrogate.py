@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option
+from edgetran_host.cli.options import attempts_option, json_option, patience_option
 
 data_argument = click.argument(
     "data", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
@@ -73,21 +73,8 @@ def surrogate() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the candidates.")
 @click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
 @click.option("--blocks", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option(
-    "--attempts",
-    type=click.IntRange(1, 3),
-    default=3,
-    show_default=True,
-    help="Measure again when the verdict may pass.",
-)
-@click.option(
-    "--patience",
-    "patience_s",
-    type=click.FloatRange(0),
-    default=600.0,
-    show_default=True,
-    help="Seconds that the board may stay away before it is given up.",
-)
+@attempts_option
+@patience_option
 @json_option
 def learn(
     target: str,
