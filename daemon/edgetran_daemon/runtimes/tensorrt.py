@@ -18,11 +18,11 @@ from typing import Any, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from edgetran_daemon.runtimes.base import (
-    InputRefused,
     Runtime,
     RuntimeFailure,
     Tensors,
     TensorSpec,
+    check_choices,
 )
 from edgetran_daemon.runtimes.cuda import Cuda
 from edgetran_daemon.runtimes.onnx_file import read_onnx
@@ -151,9 +151,7 @@ class TensorRtRuntime(Runtime):
         )
 
     def _run(self, tensors: Tensors) -> Tensors:
-        for name, rows in self._graph.table_rows.items():
-            if tensors[name].max() >= rows or tensors[name].min() < 0:
-                raise InputRefused(f"{name} must be from 0 to {rows - 1}")
+        check_choices(tensors, self._graph.table_rows)
         count = len(next(iter(tensors.values())))
         found = [
             self._run_some({name: tensor[at : at + MAX_ROWS] for name, tensor in tensors.items()})
