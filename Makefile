@@ -28,7 +28,7 @@ $(READY): constraints.txt requirements.txt $(PACKAGES:%=%/pyproject.toml)
 demo: $(READY) ## find, train, export and deploy a small transformer for an emulated Jetson Nano
 	@$(BIN)/python examples/demo.py
 
-test: $(READY) ## the test suite (about five minutes on two cores)
+test: $(READY) ## the test suite (about six minutes on two cores)
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not slow and not board" tests
 
 test-all: test ## the test suite, then the long tests one by one
