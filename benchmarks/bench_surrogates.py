@@ -51,6 +51,7 @@ SIXTEEN_ROWS = {"A100 template": 0.025, "Pi April": 0.025, "M1 GPU April": 0.09}
 DEAR_HALF = {"A100 template": 0.03, "Pi April": 0.02, "M1 GPU April": 0.06}
 FIVE_ROWS = {"Pi April": 0.02, "A100 April": 0.04}
 FITTED_ON = {"Pi April": ("rpi4:cpu", "Pi main"), "A100 April": ("a100:gpu", "A100 main")}
+SHIPPED_SAW = ("Pi April",)  # ship_surrogates.py: what was fitted on them proves nothing here
 COVERAGE = (0.85, 0.95)
 
 
@@ -218,7 +219,8 @@ def small_goals(name: str, rows: Rows, sets: dict[str, Published], seed: int) ->
         yield Goal(f"{name} latency of the dear half from the cheap", error, 0, DEAR_HALF[name])
     if name in FIVE_ROWS:
         shipped, other = FITTED_ON[name]
-        starts = {f"the shipped {shipped}": load_shipped(shipped)}
+        seen = ", which saw these rows" if name in SHIPPED_SAW else ""
+        starts = {f"the shipped {shipped}{seen}": load_shipped(shipped)}
         if other in sets:
             starts[other] = fit_surrogate(sets[other].rows)
         for title, start in starts.items():
