@@ -12,8 +12,10 @@ from edgetran_host.cosearch.outcome import Outcome
 
 def objectives(outcome: Outcome) -> np.ndarray:
     """(4,) to be minimised: 1 - score, ln latency, ln energy, ln peak power; NaN: not known."""
-    costs = np.array([outcome.latency_s, outcome.energy_j, outcome.peak_power_w], dtype=float)
-    return np.array([1 - outcome.score, *np.log(costs)])
+    score, *costs = np.array(  # None becomes NaN
+        [outcome.score, outcome.latency_s, outcome.energy_j, outcome.peak_power_w], dtype=float
+    )
+    return np.array([1 - score, *np.log(costs)])
 
 
 def dominates(one: np.ndarray, other: np.ndarray) -> bool:

@@ -70,8 +70,8 @@ class Oracle:
         identity = int(architecture_id(pair.architecture)[:16], 16)
         rows = self.dev_noise * np.random.default_rng(identity).standard_normal()
         seed = self.seed_noise * rng.standard_normal()
-        score = min(1.0, max(0.0, outcome.score + rows + seed))
-        return replace(outcome, score=score, **measured)
+        score = np.array(outcome.score, dtype=float) + rows + seed
+        return replace(outcome, score=float(np.clip(score, 0, 1)), **measured)
 
     def save(self, path: Path) -> None:
         arrays = {

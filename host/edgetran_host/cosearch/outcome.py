@@ -9,7 +9,7 @@ from edgetran_host.cosearch.pair import Pair
 
 @dataclass(frozen=True)
 class Outcome:
-    score: float  # of the task, 0 to 1, higher is better
+    score: float | None  # of the task, 0 to 1, higher is better; None: not trained
     latency_s: float
     energy_j: float | None  # None: the place has neither sensor nor model for it
     peak_power_w: float | None
