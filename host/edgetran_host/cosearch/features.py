@@ -61,6 +61,7 @@ class ArchitectureFeatures:
     """Turns architectures of one space into rows."""
 
     def __init__(self, space: DesignSpace) -> None:
+        self.space = space
         rng = np.random.default_rng(REFERENCE_SEED)
         self._frequencies = rng.normal(size=(len(SIZES) + KINDS, WAVES // 2))
         self._frequencies[: len(SIZES)] /= SIZE_SPREAD

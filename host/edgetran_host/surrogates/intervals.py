@@ -17,7 +17,11 @@ SHARE = 0.90
 
 def half_width(foretold: np.ndarray, values: np.ndarray, share: float = SHARE) -> float:
     """In logarithms: [y' / exp(w), y' exp(w)]."""
-    errors = np.log(values / foretold)
+    return error_width(np.log(values / foretold), share)
+
+
+def error_width(errors: np.ndarray, share: float = SHARE) -> float:
+    """In the unit of the errors (n,), which are those of models that had not seen the row."""
     place = math.ceil((len(errors) + 1) * share)
     if place > len(errors):
         return student_width(errors, share)
