@@ -27,11 +27,19 @@ from edgetran_host.cosearch.front import objectives
 from edgetran_host.cosearch.goal import Goal
 from edgetran_host.cosearch.gradient_query import gradient_queries
 from edgetran_host.cosearch.outcome import Trial
-from edgetran_host.cosearch.outputs import Describer, Foretell, OutputModels
+from edgetran_host.cosearch.outputs import (
+    OUTPUTS,
+    SCORE,
+    Belief,
+    Describer,
+    Foretell,
+    OutputModels,
+)
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.querying import Effort, Query, candidates, climb
 from edgetran_host.cosearch.space import ProductSpace
 from edgetran_host.cosearch.starting import starting_pairs
+from edgetran_host.space.architecture import Architecture
 
 TrainingCost = Callable[[Sequence[Pair], Sequence[Trial]], np.ndarray]
 """Pairs and all trials -> (n,) what trying each would cost, as `Trial.training_cost`."""
@@ -43,6 +51,7 @@ LEARN_EVERY = 4
 GROWTH = 1 / 8  # then whenever there are so many more
 GRADIENT_EVERY = 2  # trials; its queries must beat the climbed one to be asked
 GRADIENT_STARTS = 2  # of the climbed, and of the best trials
+DRAWS = 512  # of what trials are worth
 LEAST_COST = 1e-3  # of a training: an evaluation is never free
 
 
@@ -81,6 +90,22 @@ class Boshcode(Designer):
         self._whole_front = whole_front
         self._describer = Describer(product.space, product.places)
         self._learnt: tuple[int, dict[int, np.ndarray]] = (0, {})
+
+    def draws(self, pairs: Sequence[Pair], count: int = DRAWS) -> np.ndarray:
+        """(count, n) what the goal may come to, by all trials; -inf where a limit breaks.
+
+        One draw of a design's score serves all its boards.
+        """
+        models, rng = self._models(), self._rng()
+        belief = models.believe(pairs)
+        normal = rng.standard_normal((count, *belief.mean.shape))
+        designs: dict[Architecture, int] = {}
+        first = [designs.setdefault(pair.architecture, at) for at, pair in enumerate(pairs)]
+        normal[..., SCORE] = normal[:, first, SCORE]
+        drawn = Belief(belief.mean + normal * belief.deviation, np.zeros(belief.mean.shape))
+        scores, costs = models.outcomes(drawn, np.zeros((1, OUTPUTS)))
+        values = self._goal.values([pair.place for pair in pairs], scores, costs)
+        return np.where((self._goal.excess(costs) <= 0).all(axis=-1), values, -np.inf)
 
     def _suggest(self, rng: np.random.Generator) -> Pair | None:
         taken = self.taken()

@@ -41,6 +41,11 @@ class Designer(abc.ABC):
         told = {trial.pair for trial in trials}
         self.pending = [pair for pair in self.pending if pair not in told]
 
+    def retell(self, trials: Sequence[Trial]) -> None:
+        """All trials anew, as when a longer training says more of a score than the one before."""
+        self.trials.clear()
+        self.update(trials)
+
     def taken(self) -> set[Pair]:
         """What must not be suggested again."""
         return {trial.pair for trial in self.trials} | set(self.pending)
