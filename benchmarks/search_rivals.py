@@ -202,7 +202,7 @@ def _layer(params: Params, at: int, space: ProductSpace) -> Layer:
     heads = resized(kinds or design.head_kinds[:1], design.head_counts[params[f"{at}.heads"]])
     depth = design.feed_forward_depths[params[f"{at}.depth"]]
     widths = [design.feed_forward_widths[params[f"{at}.width{one}"]] for one in range(depth)]
-    return shaped(design.hidden_sizes[params[f"{at}.hidden"]], heads, widths)
+    return shaped(design, design.hidden_sizes[params[f"{at}.hidden"]], heads, widths)
 
 
 def boshcode(session: Session) -> None:

@@ -24,10 +24,10 @@ def draw_change(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     return CHANGES[int(rng.integers(len(CHANGES)))](layer, space, rng)
 
 
-def shaped(hidden: int, heads: Sequence[str], stack: Sequence[int]) -> Layer:
-    """Heads in canonical order, each with its share of the hidden size."""
+def shaped(space: DesignSpace, hidden: int, heads: Sequence[str], stack: Sequence[int]) -> Layer:
+    """Heads in canonical order, each of the size it has in the space."""
     ordered = tuple(sorted(heads, key=HEAD_KINDS.index))
-    return Layer(hidden, ordered, hidden // len(ordered), tuple(stack))
+    return Layer(hidden, ordered, space.head_size(hidden, len(ordered)), tuple(stack))
 
 
 def resized(heads: Sequence[str], count: int) -> tuple[str, ...]:
@@ -42,12 +42,12 @@ def restacked(stack: Sequence[int], depth: int) -> tuple[int, ...]:
 
 def _hidden(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     target = _another(layer.hidden, space.hidden_sizes, rng)
-    return lambda one: shaped(target, one.heads, one.feed_forward)
+    return lambda one: shaped(space, target, one.heads, one.feed_forward)
 
 
 def _head_count(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     target = _another(len(layer.heads), space.head_counts, rng)
-    return lambda one: shaped(one.hidden, resized(one.heads, target), one.feed_forward)
+    return lambda one: shaped(space, one.hidden, resized(one.heads, target), one.feed_forward)
 
 
 def _one_kind(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
@@ -59,7 +59,7 @@ def _one_kind(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
             return one
         heads = list(one.heads)
         heads[heads.index(old)] = new
-        return shaped(one.hidden, heads, one.feed_forward)
+        return shaped(space, one.hidden, heads, one.feed_forward)
 
     return change
 
@@ -68,7 +68,7 @@ def _each_of_kind(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     """All heads of a kind become heads of another."""
     old, new = _two_kinds(layer, space, rng)
     return lambda one: shaped(
-        one.hidden, [new if kind == old else kind for kind in one.heads], one.feed_forward
+        space, one.hidden, [new if kind == old else kind for kind in one.heads], one.feed_forward
     )
 
 
@@ -76,7 +76,7 @@ def _mixture(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     """All heads anew, of one kind or of two."""
     pair = rng.choice(len(space.head_kinds), size=2)
     kinds = [space.head_kinds[at] for at in pair]
-    return lambda one: shaped(one.hidden, resized(kinds, len(one.heads)), one.feed_forward)
+    return lambda one: shaped(space, one.hidden, resized(kinds, len(one.heads)), one.feed_forward)
 
 
 def _width(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
@@ -87,7 +87,7 @@ def _width(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     def change(one: Layer) -> Layer:
         stack = list(one.feed_forward)
         stack[min(at, len(stack) - 1)] = target
-        return shaped(one.hidden, one.heads, stack)
+        return shaped(space, one.hidden, one.heads, stack)
 
     return change
 
@@ -96,12 +96,12 @@ def _all_widths(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     """The whole stack as wide."""
     at = int(rng.integers(len(layer.feed_forward)))
     target = _another(layer.feed_forward[at], space.feed_forward_widths, rng)
-    return lambda one: shaped(one.hidden, one.heads, (target,) * len(one.feed_forward))
+    return lambda one: shaped(space, one.hidden, one.heads, (target,) * len(one.feed_forward))
 
 
 def _stack_depth(layer: Layer, space: DesignSpace, rng: Rng) -> Change:
     target = _another(len(layer.feed_forward), space.feed_forward_depths, rng)
-    return lambda one: shaped(one.hidden, one.heads, restacked(one.feed_forward, target))
+    return lambda one: shaped(space, one.hidden, one.heads, restacked(one.feed_forward, target))
 
 
 CHANGES: tuple[Callable[[Layer, DesignSpace, Rng], Change], ...] = (

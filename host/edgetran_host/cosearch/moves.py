@@ -120,7 +120,7 @@ def _repair_layer(layer: Layer, space: DesignSpace) -> Layer:
     depth = _nearest(len(layer.feed_forward), space.feed_forward_depths)
     stack = restacked(layer.feed_forward, depth)
     widths = [_nearest(width, space.feed_forward_widths) for width in stack]
-    return shaped(_nearest(layer.hidden, space.hidden_sizes), heads, widths)
+    return shaped(space, _nearest(layer.hidden, space.hidden_sizes), heads, widths)
 
 
 def _nearest(value: int, allowed: Sequence[int]) -> int:

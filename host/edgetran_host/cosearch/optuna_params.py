@@ -93,4 +93,4 @@ def _layer(params: Mapping[str, Any], name: str, space: DesignSpace) -> Layer:
     kinds = [kind for kind in space.head_kinds for _ in range(params[f"{name}.{kind}"])]
     heads = resized(kinds or space.head_kinds[:1], params[f"{name}.heads"])
     widths = [params[f"{name}.width{at}"] for at in range(params[f"{name}.stack"])]
-    return shaped(params[f"{name}.hidden"], heads, widths)
+    return shaped(space, params[f"{name}.hidden"], heads, widths)

@@ -47,7 +47,8 @@ def _repeated(point: np.ndarray, space: DesignSpace) -> Architecture:
     heads = [kinds[0]] * (count - second) + [kinds[1]] * second
     width, depth = _pick(space.feed_forward_widths, point[6]), point[7]
     stack = (width,) * _pick(space.feed_forward_depths, depth)
-    layer = Layer(hidden, tuple(sorted(heads, key=HEAD_KINDS.index)), hidden // count, stack)
+    size = space.head_size(hidden, count)
+    layer = Layer(hidden, tuple(sorted(heads, key=HEAD_KINDS.index)), size, stack)
     return Architecture((layer,) * _pick(space.layer_counts, point[0]))
 
 

@@ -1,8 +1,9 @@
 """Which architectures a search may propose: the lattice of choices, read from a TOML file.
 
 Every layer chooses a hidden size h, a multiset of n heads, and an ordered stack of
-feed-forward widths; the head size is floor(h / n). An architecture off the lattice
-can still be built and trained; it has no place in the space and no embedding.
+feed-forward widths; the head size is floor(h / n), or one for all in a space around a
+trained model, whose heads keep theirs. An architecture off the lattice can still be built
+and trained; it has no place in the space and no embedding.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ class DesignSpace:
     head_kinds: tuple[str, ...]
     feed_forward_widths: tuple[int, ...]
     feed_forward_depths: tuple[int, ...]
+    head_sizes: tuple[int, ...] = ()  # of every head, one at most; none: an equal share of h
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.name not in ("name", "head_kinds"):
+            if field.name not in ("name", "head_kinds", "head_sizes"):
                 _check_numbers(self, field.name)
+        if len(self.head_sizes) > 1:
+            raise ArchitectureError(f"{self.name}: head_sizes must name one size, or none")
         if not self.head_kinds or list(self.head_kinds) != [
             kind for kind in HEAD_KINDS if kind in self.head_kinds
         ]:
@@ -49,7 +53,7 @@ class DesignSpace:
                 f"{self.name}: head_kinds must name some of the known kinds, in their order",
                 hint=f"the known kinds are {', '.join(HEAD_KINDS)}",
             )
-        if self.head_counts[-1] > self.hidden_sizes[0]:
+        if not self.head_sizes and self.head_counts[-1] > self.hidden_sizes[0]:
             raise ArchitectureError(
                 f"{self.name}: {self.head_counts[-1]} heads leave no head size"
                 f" in {self.hidden_sizes[0]} hidden units"
@@ -88,6 +92,10 @@ class DesignSpace:
     def embedding_length(self) -> int:
         return 1 + 3 * self.layer_counts[-1]
 
+    def head_size(self, hidden: int, heads: int) -> int:
+        """Of each of so many heads in a layer."""
+        return self.head_sizes[0] if self.head_sizes else hidden // heads
+
     def size(self) -> int:
         """How many architectures there are, exactly."""
         a_layer = self.stack_count * len(self.hidden_sizes) * self.head_set_count
@@ -111,7 +119,11 @@ class DesignSpace:
         self._require(where + "the number of heads", len(layer.heads), self.head_counts)
         for kind in layer.heads:
             self._require(where + "head kind", kind, self.head_kinds)
-        expected = layer.hidden // len(layer.heads)
+        expected = self.head_size(layer.hidden, len(layer.heads))
+        if layer.head_size != expected and self.head_sizes:
+            raise ArchitectureError(
+                f"{where}head size is {layer.head_size}, but in {self.name} it is {expected}"
+            )
         if layer.head_size != expected:
             raise ArchitectureError(
                 f"{where}head size is {layer.head_size}, but"
@@ -142,13 +154,14 @@ def _check_numbers(space: DesignSpace, name: str) -> None:
 
 def _from_toml(raw: Mapping[str, Any], path: Path) -> DesignSpace:
     known = {field.name for field in fields(DesignSpace)}
-    for problem, names in (("lacks", known - set(raw)), ("does not know", set(raw) - known)):
+    needed = known - {"head_sizes"}
+    for problem, names in (("lacks", needed - set(raw)), ("does not know", set(raw) - known)):
         if names:
             raise ArchitectureError(
                 f"the design space {path} {problem} {', '.join(sorted(names))}",
                 hint=f"it holds {', '.join(field.name for field in fields(DesignSpace))}",
             )
-    for key in known - {"name"}:
+    for key in set(raw) - {"name"}:
         if not isinstance(raw[key], list):
             raise ArchitectureError(f"{path}: {key} must be a list, got {raw[key]!r}")
     if not isinstance(raw["name"], str):

@@ -132,4 +132,4 @@ def _layer(indices: Sequence[int], space: DesignSpace) -> Layer:
     hidden_index, stack_index, head_index = indices
     hidden = space.hidden_sizes[hidden_index]
     heads = _heads(head_index, space)
-    return Layer(hidden, heads, hidden // len(heads), _stack(stack_index, space))
+    return Layer(hidden, heads, space.head_size(hidden, len(heads)), _stack(stack_index, space))

@@ -64,7 +64,7 @@ def _draw_layer(space: DesignSpace, head_counts: list[int], rng: Rng) -> Layer:
     heads = _draw_heads(space, int(rng.choice(head_counts)), rng)
     depth = int(rng.choice(space.feed_forward_depths))
     stack = tuple(int(width) for width in rng.choice(space.feed_forward_widths, depth))
-    return Layer(hidden, heads, hidden // len(heads), stack)
+    return Layer(hidden, heads, space.head_size(hidden, len(heads)), stack)
 
 
 def _draw_heads(space: DesignSpace, count: int, rng: Rng) -> tuple[str, ...]:
