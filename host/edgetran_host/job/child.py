@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,9 +14,10 @@ from edgetran.progress import Progress
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
-from edgetran_host.tasks import Encoded
+from edgetran_host.tasks import REGRESSION, Encoded, Row, Task
 from edgetran_host.training import Recipe, Targets, distil
 from edgetran_host.transfer import Saliency, measure_saliency, plan_shrink, shrink
+from edgetran_host.transfer.saliency import Loss
 from edgetran_host.vocabulary import can_trim, trim_tokenizer
 
 SALIENCY_ROWS = 256
@@ -74,9 +76,15 @@ class Nursery:
         rows: int,
         checkpoint: Path,
         stage: str,
+        start: int = 0,
     ) -> None:
-        """Trains the child in place on the first `rows` rows that the teacher speaks of."""
-        train = self._work.split.taught[:rows]
+        """Trains the child in place on `rows` rows that the teacher speaks of, from `start` on.
+
+        Behind the last row comes the first one again.
+        """
+        taught = self._work.split.taught
+        chosen = [at % len(taught) for at in range(start, start + min(rows, len(taught)))]
+        train = tuple(taught[at] for at in chosen)
 
         def renamed(event: Progress) -> None:
             self._work.on_progress(dataclasses.replace(event, stage=stage))
@@ -84,7 +92,7 @@ class Nursery:
         distil(
             child.model,
             self._work.encode(train, child.tokenizer_json),
-            targets[: len(train)],
+            Targets(targets.logits[chosen]),
             self._work.task,
             recipe,
             checkpoint=checkpoint,
@@ -94,19 +102,26 @@ class Nursery:
 
     @lru_cache(maxsize=1)  # noqa: B019  (one nursery a job)
     def _saliency(self) -> Saliency:
-        rows = self._work.split.train[:SALIENCY_ROWS]
-        data = self._work.encode(rows, self._tokenizer_json)
-        regression = self._work.task.kind == "regression"
+        return self.saliency(self._teacher, self._tokenizer_json, self._work.split.train)
 
-        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            if regression:
-                return torch.nn.functional.mse_loss(logits[:, 0], labels.float())
-            return torch.nn.functional.cross_entropy(logits, labels)
-
-        return measure_saliency(self._teacher, _batches(data), loss)
+    def saliency(self, model: TextModel, tokenizer_json: bytes, rows: Sequence[Row]) -> Saliency:
+        """By the first SALIENCY_ROWS of `rows`."""
+        data = self._work.encode(tuple(rows[:SALIENCY_ROWS]), tokenizer_json)
+        return measure_saliency(model, _batches(data), row_loss(self._work.task))
 
     def _trim(self, size: int) -> tuple[bytes, tuple[int, ...]]:
         return trim_tokenizer(self._tokenizer_json, self._work.texts(), size)
+
+
+def row_loss(task: Task) -> Loss:
+    """Of logits and labels: squared error for a regression, else cross-entropy."""
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if task.kind == REGRESSION:
+            return torch.nn.functional.mse_loss(logits[:, 0], labels.float())
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    return loss
 
 
 def _batches(data: Encoded) -> list[tuple[torch.Tensor, ...]]:

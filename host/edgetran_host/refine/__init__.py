@@ -1,0 +1,1 @@
+"""Grows and prunes a trained model, measuring every step on the board."""

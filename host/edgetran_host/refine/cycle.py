@@ -1,0 +1,111 @@
+"""Where a refinement goes next: modes in turn, soft reduction, back-tracking, patience.
+
+It follows from the rounds so far alone, so a refinement that was killed goes on alike. A
+pruned child is gone on from even where it is worse than its parent, for growing may make up for
+it. A growing round that leaves the best value as it was turns back: to the best other node,
+the root included, from which some mode was not tried yet, and goes on with the next of those.
+Source: the method's specification, section 8, without the published code's faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgetran_host.refine.node import ROOT, TRAINED, Node, Round
+from edgetran_host.refine.proposals import (
+    DROP_LAYER,
+    GROW_FEED_FORWARD,
+    GROW_HEADS,
+    GROWING,
+    PRUNE_FEED_FORWARD,
+    PRUNE_HEADS,
+    PRUNE_WIDTH,
+)
+
+CYCLE = (GROW_HEADS, GROW_FEED_FORWARD, PRUNE_HEADS, PRUNE_FEED_FORWARD)  # as published
+SHRINKING = (
+    PRUNE_HEADS,
+    PRUNE_FEED_FORWARD,
+    DROP_LAYER,
+    GROW_FEED_FORWARD,
+    PRUNE_WIDTH,
+    GROW_HEADS,
+)
+PATIENCE = 5  # turns without a better node, in total, that end all
+
+
+@dataclass(frozen=True)
+class Step:
+    parent: int
+    mode: str
+
+
+def next_step(
+    nodes: Mapping[int, Node],
+    rounds: Sequence[Round],
+    modes: Sequence[str] = CYCLE,
+    patience: int = PATIENCE,
+) -> Step | None:
+    """None: nothing got better so often that it is finished."""
+    here, tried = ROOT, _Tried(modes)
+    before, disappointed = _value(nodes[ROOT]), 0
+    for count, one in enumerate(rounds, 1):
+        tried.note(one)
+        if one.winner is not None:
+            here = one.winner
+        if one.mode not in GROWING and tried.left(here):
+            continue
+        now = max(_value(nodes[number]) for number in _known(rounds[:count]))
+        if now > before and tried.left(here):
+            before = now
+            continue
+        before, disappointed = max(before, now), disappointed + (now <= before)
+        others = [number for number in _trained(rounds[:count]) if tried.left(number)]
+        others = [number for number in others if number != here] or others
+        if not others:
+            return None
+        here = max(others, key=lambda number: (_value(nodes[number]), -number))
+    if disappointed >= patience:
+        return None
+    return Step(here, tried.left(here)[0])
+
+
+class _Tried:
+    """Which modes are left of each node, the next one first."""
+
+    def __init__(self, modes: Sequence[str]) -> None:
+        self._modes = list(modes)
+        self._of: dict[int, list[str]] = {}
+        self._made_by: dict[int, str] = {}
+
+    def note(self, one: Round) -> None:
+        self._of.setdefault(one.parent, []).append(one.mode)
+        if one.winner is not None:
+            self._made_by[one.winner] = one.mode
+
+    def left(self, number: int) -> list[str]:
+        tried = self._of.get(number, [])
+        last = tried[-1] if tried else self._made_by.get(number)
+        first = (self._modes.index(last) + 1) if last else 0
+        order = self._modes[first:] + self._modes[:first]
+        return [mode for mode in order if mode not in tried]
+
+
+def best_node(nodes: Mapping[int, Node]) -> Node:
+    """By the value; the root is always one."""
+    return max(nodes.values(), key=lambda node: (_value(node), -node.number))
+
+
+def _trained(rounds: Sequence[Round]) -> list[int]:
+    return [ROOT, *(one.winner for one in rounds if one.winner is not None)]
+
+
+def _known(rounds: Sequence[Round]) -> set[int]:
+    return {ROOT, *(child for one in rounds for child in one.children)}
+
+
+def _value(node: Node) -> float:
+    if node.state != TRAINED or node.value is None:
+        return float("-inf")
+    return node.value
