@@ -12,6 +12,7 @@ from edgetran_protos.errors import EdgeTranError
 
 COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "deploy": ("edgetran_host.cli.deploy:deploy", "Find, train and deploy a model for a board."),
+    "refine": ("edgetran_host.cli.refine:refine", "Grow and prune the model that a run chose."),
     "infer": ("edgetran_host.cli.infer:infer", "Ask a board's model about sentences."),
     "profile": ("edgetran_host.cli.profile:profile", "Measure a model on a board, with proof."),
     "verify": ("edgetran_host.cli.verify:verify", "Derive a record's figures again."),
@@ -62,6 +63,7 @@ def cli() -> None:
     Examples:
       edgetran deploy --target nano --data intents
       edgetran deploy --target nano --data path/to/SST-2 --max-latency 40ms
+      edgetran refine
       edgetran infer nano "turn on the kitchen light"
       edgetran profile --target nano --bundle bundle.tar
       edgetran device list

@@ -17,6 +17,7 @@ from rich.table import Column
 from rich.text import Text
 
 PLAIN_PERIOD_S = 10.0  # a log gets a line at most this often per stage
+SHOWN_PARTS = 6  # finished ones; a search or a refinement has dozens
 
 
 @contextlib.contextmanager
@@ -85,12 +86,20 @@ def _bars(console: Console) -> Iterator[OnProgress]:
                 tasks[event.stage] = bars.add_task(
                     event.stage, total=event.total, detail=event.detail, pace=pace
                 )
+                _tidy(bars)
             paces[event.stage].follow(event, now_s)
             bars.update(
                 tasks[event.stage], completed=event.done, total=event.total, detail=event.detail
             )
 
         yield listen
+
+
+def _tidy(bars: Bars) -> None:
+    """Of parts of a stage (their names are indented) that have ended, the last ones stay."""
+    ended = [task for task in bars.tasks if task.finished and task.description.startswith(" ")]
+    for task in ended[:-SHOWN_PARTS]:
+        bars.update(task.id, visible=False)
 
 
 class _PlainLines:

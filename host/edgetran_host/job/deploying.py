@@ -47,24 +47,24 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
     found = _search(work, nursery, tokenizer_json, plain[0])
     design = Design(**found["best"]["design"])
     finished = _finish(work, nursery, tokenizer_json, design)
-    offers = make_offers(work, _trained(work, design, finished))
-    measured = _measure(work, plain, offers, Budget(**found["budget"]))
+    offers = make_offers(work, trained_design(work, design, finished))
+    measured = measured_rows(work, plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
-    rows = [*plain, _chosen(design, finished, offers, serving)]
-    _deploy(work, offers, serving, measured["offers"])
+    rows = [*plain, chosen_row(design, finished, offers, serving)]
+    put_on_board(work, offers, serving, measured["offers"])
     result = {
         "schema": RESULT_SCHEMA,
         "config": work.config.to_json(),
         "run": str(work.run.path),
         "data": data,
         "search": found,
-        "rows": [_row(row, measured[row.key]) for row in rows],
+        "rows": [table_row(row, measured[row.key]) for row in rows],
         "boards": {
             "target": dataclasses.asdict(work.board.describe()),
             "reference": dataclasses.asdict(work.reference.describe()),
         },
         "offers": table(offers, measured["offers"], serving),
-        "answers": _answers(work),
+        "answers": answered(work),
     }
     work.run.write_result(result)
     return result
@@ -124,13 +124,13 @@ def _finish(
     return work.run.once("trained", finish)
 
 
-def _trained(work: Workbench, design: Design, finished: dict[str, Any]) -> Trained:
+def trained_design(work: Workbench, design: Design, finished: dict[str, Any]) -> Trained:
     folder = work.run.folder(CHOSEN)
     model, tokenizer_json = load_model(folder / "model")
     return Trained(model, tokenizer_json, design.precision, finished["held_out"], folder)
 
 
-def _chosen(design: Design, finished: dict[str, Any], offers: Offers, variant: str) -> Baseline:
+def chosen_row(design: Design, finished: dict[str, Any], offers: Offers, variant: str) -> Baseline:
     """The winner's row of the final table, as it serves."""
     offer = offers.offer(variant)
     label = dataclasses.replace(design, precision=offer.precision).label()
@@ -146,7 +146,7 @@ def _chosen(design: Design, finished: dict[str, Any], offers: Offers, variant: s
     return Baseline(CHOSEN, f"chosen: {label}{runtime}", offers.bundle, variant, found)
 
 
-def _measure(
+def measured_rows(
     work: Workbench, plain: list[Baseline], offers: Offers, budget: Budget
 ) -> dict[str, Any]:
     """Every row on the target, each time in turn with the others; then on this machine.
@@ -200,7 +200,7 @@ def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
     return listen
 
 
-def _deploy(
+def put_on_board(
     work: Workbench, offers: Offers, serving: str, records: dict[str, dict[str, Any]]
 ) -> None:
     """Puts the winner on the board, with what each variant promises on its card."""
@@ -224,7 +224,7 @@ def _deploy(
         )
 
 
-def _answers(work: Workbench) -> list[dict[str, Any]]:
+def answered(work: Workbench) -> list[dict[str, Any]]:
     """A few sentences nobody trained on, asked of the board."""
     rows = work.split.dev[:: max(1, len(work.split.dev) // ANSWERED_ROWS)][:ANSWERED_ROWS]
     texts = [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
@@ -242,7 +242,7 @@ def _answers(work: Workbench) -> list[dict[str, Any]]:
     ]
 
 
-def _row(row: Baseline, measured: dict[str, Any]) -> dict[str, Any]:
+def table_row(row: Baseline, measured: dict[str, Any]) -> dict[str, Any]:
     keep = (
         "scores",
         "trained_scores",

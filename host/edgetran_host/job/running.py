@@ -106,6 +106,11 @@ def find_runs(folder: Path) -> list[dict[str, Any]]:
 
 def finished_result(name: str | None, folder: Path) -> dict[str, Any]:
     """The figures of one run. Raises UsageError when there is none."""
+    return finished_run(name, folder).result() or {}
+
+
+def finished_run(name: str | None, folder: Path) -> RunDirectory:
+    """By name or path; None: the newest. Raises UsageError when it is not there or not finished."""
     if name is None:
         done = [run for run in find_runs(folder) if run["finished"]]
         if not done:
@@ -115,7 +120,7 @@ def finished_result(name: str | None, folder: Path) -> dict[str, Any]:
         path = Path(name) if (Path(name) / "config.json").exists() else folder / name
     if not (path / "config.json").exists():
         raise UsageError(f"no run at {path}", hint="`edgetran runs list` names them")
-    result = RunDirectory(path).result()
-    if result is None:
+    run = RunDirectory(path)
+    if run.result() is None:
         raise UsageError(f"{path} is not finished", hint="give the same `edgetran deploy` again")
-    return result
+    return run

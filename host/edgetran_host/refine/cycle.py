@@ -48,24 +48,20 @@ def next_step(
     patience: int = PATIENCE,
 ) -> Step | None:
     """None: nothing got better so often that it is finished."""
-    here, tried = ROOT, _Tried(modes)
-    before, disappointed = _value(nodes[ROOT]), 0
+    here, tried, disappointed = ROOT, _Tried(modes), 0
     for count, one in enumerate(rounds, 1):
         tried.note(one)
         if one.winner is not None:
             here = one.winner
-        if one.mode not in GROWING and tried.left(here):
+        before, now = _best(nodes, rounds[: count - 1]), _best(nodes, rounds[:count])
+        if tried.left(here) and (now > before or one.mode not in GROWING):
             continue
-        now = max(_value(nodes[number]) for number in _known(rounds[:count]))
-        if now > before and tried.left(here):
-            before = now
-            continue
-        before, disappointed = max(before, now), disappointed + (now <= before)
-        others = [number for number in _trained(rounds[:count]) if tried.left(number)]
-        others = [number for number in others if number != here] or others
-        if not others:
+        disappointed += now <= before
+        open_ = [number for number in _trained(rounds[:count]) if tried.left(number)]
+        open_ = [number for number in open_ if number != here] or open_
+        if not open_:
             return None
-        here = max(others, key=lambda number: (_value(nodes[number]), -number))
+        here = max(open_, key=lambda number: (_value(nodes[number]), -number))
     if disappointed >= patience:
         return None
     return Step(here, tried.left(here)[0])
@@ -101,8 +97,9 @@ def _trained(rounds: Sequence[Round]) -> list[int]:
     return [ROOT, *(one.winner for one in rounds if one.winner is not None)]
 
 
-def _known(rounds: Sequence[Round]) -> set[int]:
-    return {ROOT, *(child for one in rounds for child in one.children)}
+def _best(nodes: Mapping[int, Node], rounds: Sequence[Round]) -> float:
+    known = {ROOT, *(child for one in rounds for child in one.children)}
+    return max(_value(nodes[number]) for number in known)
 
 
 def _value(node: Node) -> float:

@@ -39,8 +39,8 @@ def _magnitude(model: TextModel, measure: Callable[[], Saliency], seed: int) -> 
         heads.append(_mean_square(block.heads_out.weight, len(layer.heads)))
         readers = [linear.weight for linear in [*[*block.stack][1:], block.stack_out]]
         stacks.append([_mean_square(weight, weight.shape[1]) for weight in readers])
-        first = next(iter(block.stack))
-        hidden.append(_mean_square(first.weight, first.weight.shape[1]))
+        first: Tensor = next(block.stack.parameters())
+        hidden.append(_mean_square(first, first.shape[1]))
     return Saliency(heads, stacks, hidden)
 
 

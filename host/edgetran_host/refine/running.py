@@ -1,0 +1,226 @@
+"""Refines a finished run: its chosen model grown and pruned, then deployed if it is better."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import edgetran
+from edgetran.progress import OnProgress, ignore
+from edgetran_protos.errors import UsageError
+
+from edgetran_host.job.baselines import Baseline, baselines
+from edgetran_host.job.build import score_model, scores_to_json
+from edgetran_host.job.child import Nursery
+from edgetran_host.job.config import Budget
+from edgetran_host.job.deploying import (
+    CHOSEN,
+    RESULT_SCHEMA,
+    answered,
+    chosen_row,
+    measured_rows,
+    put_on_board,
+    table_row,
+    trained_design,
+)
+from edgetran_host.job.offers import Offers, Trained, make_offers, table
+from edgetran_host.job.report import write_report
+from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.job.running import check_runtime, free_cores
+from edgetran_host.job.searching import Reference
+from edgetran_host.job.teacher import check_same_request, fine_tuned_seed, targets
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.checkpoint import save_model
+from edgetran_host.models.seeds import load_seed
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.refine.node import ROOT, Node
+from edgetran_host.refine.refining import Refinement, Settings
+from edgetran_host.search.objective import Cost
+from edgetran_host.search.seeded_space import Design
+from edgetran_host.tasks import load_task
+from edgetran_host.training.recipes import effort
+
+FOLDER = "refine"
+SEARCHED = "searched"  # the row of the model that the search chose
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a finished run left for its refinement."""
+
+    nursery: Nursery
+    tokenizer_json: bytes  # the seed's
+    design: Design
+    offers: Offers  # of the model that the search chose
+    plain: list[Baseline]
+    result: dict[str, Any]
+
+
+def refine_run(
+    path: Path,
+    settings: Settings,
+    *,
+    threads: int | None = None,
+    allow_older: bool = False,
+    on_progress: OnProgress = ignore,
+) -> dict[str, Any]:
+    """Runs or continues the refinement of the run at `path`; returns its figures.
+
+    Raises UsageError for a run that is not finished, or whose refinement began otherwise.
+    """
+    run = RunDirectory(path)
+    config, result = run.config(), run.result()
+    if result is None:
+        raise UsageError(
+            f"{path} is not finished", hint="give its `edgetran deploy` command again, then refine"
+        )
+    rows = config.train_rows or effort(config.effort).distillation_rows
+    task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
+    count = threads or free_cores()
+    with (
+        edgetran.connect(config.target, threads=count) as board,
+        edgetran.connect("local", threads=count) as reference,
+    ):
+        check_runtime(board.describe())
+        with run.locked():
+            work = Workbench(
+                config, task, seed, run, board, reference, count, allow_older, on_progress
+            )
+            own = dataclasses.replace(work, run=RunDirectory.create(path / FOLDER, config))
+            _check_settings(own, settings)
+            found = _refined(work, own, result, settings)
+            write_report(own.run, found)
+    return found
+
+
+def _check_settings(own: Workbench, settings: Settings) -> None:
+    asked = dataclasses.asdict(settings)
+    kept = own.run.once("settings", lambda: _plain(asked))
+    changed = sorted(name for name in asked if _plain(asked)[name] != kept[name])
+    if changed and changed != ["rounds"]:
+        raise UsageError(
+            f"the refinement in {own.run.path} began with another {', '.join(changed)}",
+            hint="give the same again (more --rounds are possible), or remove that folder",
+        )
+
+
+def _refined(
+    work: Workbench, own: Workbench, result: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    check_same_request(work, work.run.stage("data") or {})
+    start = _start(work, result)
+    found = result["search"]
+    reference = Reference(
+        cost=Cost(**found["reference"]["cost"]), score=found["reference"]["score"]
+    )
+    refinement = Refinement(
+        own,
+        start.nursery,
+        targets(work, start.nursery.teacher, start.tokenizer_json),
+        reference,
+        Budget(**found["budget"]),
+        start.design.precision,
+        work.run.folder(CHOSEN) / "model",
+        own.run.folder("tree"),
+        settings,
+    )
+    best = refinement.run()
+    drawn = {
+        "nodes": [node.to_json() for node in refinement.tree.nodes.values()],
+        "rounds": [dataclasses.asdict(one) for one in refinement.tree.rounds],
+        "best": best.number,
+    }
+    if best.number == ROOT:  # what serves stays as it is
+        refined = {**result, "refinement": drawn}
+    else:
+        folder = own.run.path / f"node-{best.number}"
+        last = dataclasses.replace(own, run=RunDirectory.create(folder, own.config))
+        model, tokenizer_json = refinement.model(best.number)
+        trained = _kept(last, best, model, tokenizer_json, start.design)
+        refined = {**_deployed(last, start, best, trained), "refinement": drawn}
+    own.run.write_result(refined)
+    return refined
+
+
+def _deployed(last: Workbench, start: Start, best: Node, trained: Trained) -> dict[str, Any]:
+    """Offers of the best node, measured in turn with what it came from, and the best served."""
+    found = start.result["search"]
+    offers = make_offers(last, trained)
+    measured = measured_rows(last, start.plain, offers, Budget(**found["budget"]))
+    serving = measured["serving"]
+    put_on_board(last, offers, serving, measured["offers"])
+    rows = [*start.plain, _row(last, best, offers, serving)]
+    return {
+        "schema": RESULT_SCHEMA,
+        "config": last.config.to_json(),
+        "run": str(last.run.path.parent),
+        "data": start.result["data"],
+        "search": found,
+        "rows": [table_row(row, measured[row.key]) for row in rows],
+        "boards": {
+            "target": dataclasses.asdict(last.board.describe()),
+            "reference": dataclasses.asdict(last.reference.describe()),
+        },
+        "offers": table(offers, measured["offers"], serving),
+        "answers": answered(last),
+    }
+
+
+def _start(work: Workbench, result: dict[str, Any]) -> Start:
+    teacher, tokenizer_json = fine_tuned_seed(work)
+    nursery = Nursery(work, teacher, tokenizer_json)
+    design = Design(**result["search"]["best"]["design"])
+    finished = work.run.stage("trained") or {}
+    offers = make_offers(work, trained_design(work, design, finished))
+    serving = next(offer["variant"] for offer in result["offers"] if offer["serves"])
+    searched = chosen_row(design, finished, offers, serving)
+    searched = dataclasses.replace(
+        searched, key=SEARCHED, title=searched.title.replace("chosen", "searched", 1)
+    )
+    plain = [*baselines(work, nursery, tokenizer_json), searched]
+    return Start(nursery, tokenizer_json, design, offers, plain, result)
+
+
+def _kept(
+    last: Workbench, best: Node, model: TextModel, tokenizer_json: bytes, design: Design
+) -> Trained:
+    """The best node where offers are made from, as a run's own chosen model is."""
+    folder = last.run.folder(CHOSEN)
+
+    def score() -> dict[str, Any]:
+        save_model(model, folder / "model", tokenizer_json)
+        scores = score_model(last, model, tokenizer_json, last.task)
+        return {
+            "parameters": best.parameters,
+            "trained_scores": scores_to_json(scores),
+            "held_out": score_model(last, model, tokenizer_json, last.valid_task).value,
+        }
+
+    finished = last.run.once("trained", score)
+    return Trained(model, tokenizer_json, design.precision, finished["held_out"], folder)
+
+
+def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:
+    """As it serves, in the row of the final table that stands for what was chosen."""
+    finished = last.run.stage("trained") or {}
+    offer = offers.offer(variant)
+    found = {
+        "scores": offer.found["scores"],
+        "trained_scores": finished["trained_scores"],
+        "parameters": finished["parameters"],
+        "artefact_bytes": offers.size_bytes(variant),
+        "max_abs_error": offer.found["variant"]["max_abs_error"],
+        "variant": variant,
+    }
+    layers = len(best.architecture.layers)
+    title = f"refined: {layers}L, node {best.number}, {offer.precision}"
+    return Baseline(CHOSEN, title, offers.bundle, variant, found)
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As JSON would give it back."""
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found

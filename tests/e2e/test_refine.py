@@ -1,0 +1,110 @@
+"""A finished run refined as a user does it: grown, pruned, killed, resumed, deployed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import edgetran
+import pytest
+
+from tests.e2e.test_job import Ended, Place, place, rows_of, whole
+
+__all__ = ["place", "whole"]  # fixtures
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = 6
+WORDS = ("refine", "run", "--runs", ".", "--rounds", str(ROUNDS), "--threads", "1", "--json")
+
+
+@pytest.fixture(scope="module")
+def refined(place: Place, whole: Ended) -> Ended:
+    ended = place.edgetran(*WORDS)
+    assert ended.status == 0, ended.said
+    return ended
+
+
+def tree_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "refine" / "tree" / "tree.json").read_text())
+    return found
+
+
+def without_time(tree: dict[str, Any]) -> Any:
+    """What a board measured by a clock of its own may differ from one run to the next."""
+    kept = [{k: v for k, v in node.items() if k != "measured_again"} for node in tree["nodes"]]
+    return kept, tree["rounds"]
+
+
+def test_the_tree_is_told_and_every_child_came_from_its_parent(
+    place: Place, refined: Ended
+) -> None:
+    found = refined.json["refinement"]
+    assert found == {**tree_of(place.path / "run"), "best": found["best"]}
+    nodes = {node["number"]: node for node in found["nodes"]}
+    assert len(found["rounds"]) == ROUNDS
+    assert {one["mode"] for one in found["rounds"]} >= {"prune heads", "prune feed-forward"}
+    for node in nodes.values():
+        if node["parent"] is None:
+            continue
+        parent = nodes[node["parent"]]
+        grew = node["mode"].startswith("grow")
+        assert (node["parameters"] > parent["parameters"]) == grew
+        assert node["inherited"] > 0.5
+        assert (node["score"] is not None) == (node["state"] == "trained")
+
+
+def best_of(nodes: dict[int, Any]) -> int:
+    return max(
+        (number for number, node in nodes.items() if node["value"] is not None),
+        key=lambda number: (nodes[number]["value"], -number),
+    )
+
+
+def test_the_best_node_serves(place: Place, refined: Ended) -> None:
+    found = refined.json["refinement"]
+    assert found["best"] == best_of({node["number"]: node for node in found["nodes"]})
+    chosen = rows_of(refined.json)["chosen"]
+    with edgetran.connect("nano") as board:
+        (serving,) = [one for one in board.deployments() if one.model == "moods"]
+        (answer,) = board.predict(["the film was superb"], model="moods")
+    assert answer.label == "good"
+    if found["best"]:
+        assert chosen["title"].startswith("refined")
+        assert rows_of(refined.json)["searched"]["parameters"] > 0
+        bundle = Path(refined.json["run"]) / f"node-{found['best']}" / "bundle.tar"
+        assert (place.path / bundle).exists()
+    assert serving.variant == chosen["variant"]
+
+
+def test_killed_in_the_middle_it_grows_the_same_tree(place: Place, refined: Ended) -> None:
+    whole_tree = tree_of(place.path / "run")
+    again = place.path / "run" / "refine"
+    again.rename(place.path / "run" / "refine-before")
+    for nodes in (1, 3):
+        command = place.command(*WORDS)
+        file = again / "tree" / "tree.json"
+        ended = command.kill_when(
+            lambda event, file=file, nodes=nodes: (
+                file.exists()  # type: ignore[misc]
+                and len(json.loads(file.read_text())["nodes"]) > nodes
+            ),
+            signal.SIGKILL,
+        )
+        assert ended.status == -signal.SIGKILL
+    assert place.edgetran(*WORDS).status == 0
+    assert without_time(tree_of(place.path / "run")) == without_time(whole_tree)
+
+
+def test_other_settings_are_refused(place: Place, refined: Ended) -> None:
+    ended = place.edgetran(*WORDS, "--importance", "random")
+    assert ended.status == 1
+    assert any("began with another importance" in line for line in ended.said)
+
+
+def test_a_run_that_is_not_finished_is_named(place: Place) -> None:
+    ended = place.edgetran("refine", "nowhere", "--runs", ".")
+    assert ended.status == 1
+    assert any("no run at nowhere" in line for line in ended.said)
