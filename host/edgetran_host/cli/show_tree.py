@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from edgetran_host.refine.node import DIVERGED, OVER, PROBED, TRAINED
+from edgetran_host.refine.telling import changes, figures
 
 STYLES = {TRAINED: "", PROBED: "dim", OVER: "dim", DIVERGED: "red"}
 
@@ -34,30 +34,8 @@ def show_tree(refinement: Mapping[str, Any]) -> None:
 
 def _label(node: Mapping[str, Any], parent: Mapping[str, Any] | None, best: int) -> Text:
     text = Text(f"{node['number']} {node['what']}", style=STYLES[node["state"]])
-    parts = _figures(node) if parent is None else _changes(node, parent)
-    if node["state"] in (OVER, DIVERGED):
-        parts.append(node["state"])
+    parts = figures(node) if parent is None else changes(node, parent)
     text.append(f"  {', '.join(parts)}", style="dim")
     if node["number"] == best:
         text.append("  best", style="bold green")
     return text
-
-
-def _figures(node: Mapping[str, Any]) -> list[str]:
-    cost = node["cost"]
-    found = [f"{100 * node['score']:.2f}", f"{1e3 * cost['latency_s']:.2f} ms"]
-    if cost["energy_j"] is not None:
-        found.append(f"{1e3 * cost['energy_j']:.1f} mJ")
-    found.append(f"{cost['size_bytes'] / 1e6:.2f} MB")
-    return found
-
-
-def _changes(node: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
-    found = []
-    if node["score"] is not None:
-        found.append(f"{100 * (node['score'] - parent['score']):+.2f} points")
-    for name, what in (("latency_s", "latency"), ("energy_j", "energy"), ("size_bytes", "size")):
-        now, before = node["cost"][name], parent["cost"][name]
-        if now is not None and before is not None:
-            found.append(f"{what} {100 * math.expm1(math.log(now / before)):+.1f} %")
-    return found

@@ -20,6 +20,8 @@ table{border-collapse:collapse;width:100%;margin:1em 0}
 td,th{border-bottom:1px solid #d8dee4;padding:.4em .6em;text-align:right}
 td:first-child,th:first-child{text-align:left}.section th{padding-top:1.2em;font-style:italic}
 td{white-space:nowrap}td:last-child{font-weight:600;background:#eef6ee}
+.tree{padding-left:1em}.tree ul{padding-left:1.4em;border-left:1px solid #d8dee4}
+.tree small{color:#57606a}.tree .left{color:#8c959f}
 .note{color:#57606a;margin:.2em 0}img{max-width:100%}.emulated{background:#fff3cd;padding:.5em 1em}
 """
 
@@ -34,6 +36,8 @@ def write_report(run: RunDirectory, result: dict[str, Any]) -> None:
     body = [f"<h1>{html.escape(result['data']['task'])}</h1>", _boards(result), _table(result)]
     for title, picture in plots:
         body.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{picture}">')
+    if "refinement" in result:
+        body.append(f"<h2>Refinement: each edit against its parent</h2>{_tree(result)}")
     config = html.escape(json.dumps(result["config"], indent=2))
     body.append(f"<h2>Request</h2><pre>{config}</pre>")
     page = (
@@ -41,6 +45,12 @@ def write_report(run: RunDirectory, result: dict[str, Any]) -> None:
         f"<style>{STYLE}</style>{''.join(body)}"
     )
     write_atomically(run.path / "report.html", page.encode())
+
+
+def _tree(result: dict[str, Any]) -> str:
+    from edgetran_host.refine.telling import tree_page  # which is built on jobs, reports included
+
+    return tree_page(result["refinement"])
 
 
 def _boards(result: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from edgetran_host.job.deploying import (
 )
 from edgetran_host.job.offers import Offers, Trained, make_offers, table
 from edgetran_host.job.report import write_report
-from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_host.job.running import check_runtime, free_cores
 from edgetran_host.job.searching import Reference
 from edgetran_host.job.teacher import check_same_request, fine_tuned_seed, targets
@@ -152,6 +152,8 @@ def _deployed(last: Workbench, start: Start, best: Node, trained: Trained) -> di
     measured = measured_rows(last, start.plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
     put_on_board(last, offers, serving, measured["offers"])
+    kept = last.run.path.parent / "bundle.tar"
+    write_atomically(kept, (last.run.path / "bundle.tar").read_bytes())
     rows = [*start.plain, _row(last, best, offers, serving)]
     return {
         "schema": RESULT_SCHEMA,
