@@ -10,7 +10,7 @@ from typing import Any
 import edgetran
 import pytest
 
-from tests.e2e.test_job import Ended, Place, place, rows_of, whole
+from tests.e2e.test_job import ROOMY, Ended, Place, place, rows_of, whole
 
 __all__ = ["place", "whole"]  # fixtures
 
@@ -102,6 +102,14 @@ def test_other_settings_are_refused(place: Place, refined: Ended) -> None:
     ended = place.edgetran(*WORDS, "--importance", "random")
     assert ended.status == 1
     assert any("began with another importance" in line for line in ended.said)
+
+
+def test_a_deployment_may_refine_by_itself(place: Place, refined: Ended) -> None:
+    """The run is there, and so are the rounds: nothing is paid for again."""
+    ended = place.deploy("run", *ROOMY, "--refine-rounds", str(ROUNDS)).ended()
+    assert ended.status == 0, ended.said
+    assert ended.json["refinement"] == refined.json["refinement"]
+    assert rows_of(ended.json) == rows_of(refined.json)
 
 
 def test_a_run_that_is_not_finished_is_named(place: Place) -> None:

@@ -36,6 +36,12 @@ from edgetran_host.cli.options import json_option, threads_option
     help="Points of the score that 8 bits or another runtime may lose; default: 1, or what the "
     "searched graph loses.",
 )
+@click.option(
+    "--refine-rounds",
+    type=click.IntRange(0),
+    default=None,
+    help="Steps that grow and prune what the search chose; default: 0, 24 or 60 by the effort.",
+)
 @click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
 @click.option("--allow-older", is_flag=True, help="Also a bundle older than what served before.")
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
@@ -68,6 +74,7 @@ def deploy(
     max_size: str | None,
     max_power: str | None,
     max_accuracy_cost: float | None,
+    refine_rounds: int | None,
     bundle: Path | None,
     allow_older: bool,
     name: str,
@@ -114,21 +121,40 @@ def deploy(
     if bundle is not None:
         _deploy_bundle(bundle, config, threads, allow_older, as_json)
     else:
-        _deploy_job(config, run_path, threads, allow_older, as_json)
+        _deploy_job(config, run_path, refine_rounds, threads, allow_older, as_json)
 
 
 def _deploy_job(  # type: ignore[no-untyped-def]
-    config, run_path: Path | None, threads: int | None, allow_older: bool, as_json: bool
+    config,
+    run_path: Path | None,
+    refine_rounds: int | None,
+    threads: int | None,
+    allow_older: bool,
+    as_json: bool,
 ) -> None:
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.result_table import show_result
+    from edgetran_host.cli.show_tree import show_tree
     from edgetran_host.job.running import run_job
+    from edgetran_host.refine.efforts import refinement_rounds, settings
+    from edgetran_host.refine.running import refine_run
 
+    rounds = refinement_rounds(config.effort) if refine_rounds is None else refine_rounds
     with progress(as_json=as_json) as on_progress:
         result = run_job(
             config, run_path, threads=threads, allow_older=allow_older, on_progress=on_progress
         )
+        if rounds:
+            result = refine_run(
+                Path(result["run"]),
+                settings(config.effort, rounds=rounds),
+                threads=threads,
+                allow_older=allow_older,
+                on_progress=on_progress,
+            )
     show_result(result, as_json=as_json)
+    if rounds and not as_json:
+        show_tree(result["refinement"])
 
 
 def _deploy_bundle(  # type: ignore[no-untyped-def]

@@ -19,6 +19,14 @@ SPENT: Mapping[str, tuple[int, int, int]] = {  # rounds, rows of a probe, rows o
 }
 
 
+UNASKED = ("standard", "thorough")  # efforts of which a refinement is a part
+
+
+def refinement_rounds(name: str) -> int:
+    """That a deployment of this effort refines for, unless it is told otherwise."""
+    return SPENT[name][0] if name in UNASKED else 0
+
+
 def settings(name: str, *, rounds: int | None = None, importance: str = "saliency") -> Settings:
     """Raises UsageError for an unknown effort."""
     recipe = effort(name).trial_recipe
