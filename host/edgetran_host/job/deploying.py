@@ -33,6 +33,7 @@ from edgetran_host.search.seeded_space import Design, keep_layers
 from edgetran_host.training.loop import forget
 
 CHOSEN = "chosen"
+REFINED = "refine"  # where in a run its refinement is
 ANSWERED_ROWS = 3
 RESULT_SCHEMA = 1
 
@@ -214,6 +215,8 @@ def put_on_board(
     deployed = {
         entry.model: (entry.bundle_digest, entry.variant) for entry in work.board.deployments()
     }
+    if work.served_name in deployed and deployed[work.served_name][0] == _refined(work):
+        return  # what came out of this very bundle serves in its place
     if deployed.get(work.served_name) != (bundle.digest, serving):
         work.board.deploy(
             bundle,
@@ -222,6 +225,12 @@ def put_on_board(
             allow_older=work.allow_older,
             on_progress=work.on_progress,
         )
+
+
+def _refined(work: Workbench) -> str | None:
+    """The digest of what a refinement of this run deployed."""
+    bundle = work.run.path / REFINED / "bundle.tar"
+    return Bundle.open(bundle).digest if bundle.exists() else None
 
 
 def answered(work: Workbench) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from edgetran_host.job.child import Nursery
 from edgetran_host.job.config import Budget
 from edgetran_host.job.deploying import (
     CHOSEN,
+    REFINED,
     RESULT_SCHEMA,
     answered,
     chosen_row,
@@ -43,7 +44,6 @@ from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import load_task
 from edgetran_host.training.recipes import effort
 
-FOLDER = "refine"
 SEARCHED = "searched"  # the row of the model that the search chose
 
 
@@ -89,7 +89,7 @@ def refine_run(
             work = Workbench(
                 config, task, seed, run, board, reference, count, allow_older, on_progress
             )
-            own = dataclasses.replace(work, run=RunDirectory.create(path / FOLDER, config))
+            own = dataclasses.replace(work, run=RunDirectory.create(path / REFINED, config))
             _check_settings(own, settings)
             found = _refined(work, own, result, settings)
             write_report(own.run, found)
