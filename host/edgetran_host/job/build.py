@@ -9,7 +9,7 @@ from typing import Any
 from edgetran_protos.bundle import Bundle
 
 from edgetran_host.export import Exported, Graph, export_variants, run_graph
-from edgetran_host.job.workbench import Workbench
+from edgetran_host.job.bench import Bench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.packing import pack
 from edgetran_host.tasks import Row, Scores, Task, score
@@ -28,7 +28,7 @@ class Built:
 
 
 def build(
-    work: Workbench,
+    work: Bench,
     model: TextModel,
     tokenizer_json: bytes,
     name: str,
@@ -57,7 +57,7 @@ def build(
 
 
 def score_graph(
-    work: Workbench,
+    work: Bench,
     graph: Graph,
     tokenizer_json: bytes,
     rows: tuple[Row, ...],
@@ -76,13 +76,13 @@ def score_graph(
     return score(task, outputs)
 
 
-def score_model(work: Workbench, model: TextModel, tokenizer_json: bytes, task: Task) -> Scores:
+def score_model(work: Bench, model: TextModel, tokenizer_json: bytes, task: Task) -> Scores:
     """The metric of the model itself on the task's dev rows."""
     return score(task, predict(model, work.encode(task.dev, tokenizer_json), work.threads))
 
 
 def rows_of(
-    work: Workbench, model: TextModel, tokenizer_json: bytes, built: Built
+    work: Bench, model: TextModel, tokenizer_json: bytes, built: Built
 ) -> list[dict[str, Any]]:
     """A row of the final table for each graph: its scores on dev beside the model's own."""
     rows, task = work.split.dev, work.task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,13 +12,22 @@ from pathlib import Path
 import torch
 from edgetran.progress import Progress
 
-from edgetran_host.job.workbench import Workbench
+from edgetran_host.job.bench import Bench
+from edgetran_host.job.run_directory import write_atomically
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
+from edgetran_host.space.architecture import Architecture
 from edgetran_host.tasks import REGRESSION, Encoded, Row, Task
 from edgetran_host.training import Recipe, Targets, distil
-from edgetran_host.transfer import Saliency, measure_saliency, plan_shrink, shrink
-from edgetran_host.transfer.saliency import Loss
+from edgetran_host.transfer import (
+    Saliency,
+    measure_saliency,
+    plan_shrink,
+    salient_map,
+    shrink,
+    transfer,
+)
+from edgetran_host.transfer.saliency import Loss, keep_saliency, read_saliency
 from edgetran_host.vocabulary import can_trim, trim_tokenizer
 
 SALIENCY_ROWS = 256
@@ -36,11 +46,12 @@ class Child:
 class Nursery:
     """Makes children of one teacher; saliency and vocabularies are worked out once."""
 
-    def __init__(self, work: Workbench, teacher: TextModel, tokenizer_json: bytes) -> None:
+    def __init__(self, work: Bench, teacher: TextModel, tokenizer_json: bytes) -> None:
         self._work = work
         self._teacher = teacher
         self._tokenizer_json = tokenizer_json
         self._trimmed = lru_cache(maxsize=None)(self._trim)
+        self._kept_saliency: Saliency | None = None
 
     @property
     def teacher(self) -> TextModel:
@@ -53,20 +64,27 @@ class Nursery:
 
     def child(self, design: Design) -> Child:
         """The design with the teacher's weights, not trained yet."""
+        return self.cut(architecture(self._teacher.config, design), design.vocabulary)
+
+    def cut(self, shape: Architecture, vocabulary: int | None) -> Child:
+        """Any design of the teacher's hidden and head size; heads of another kind are new."""
         parent = self._teacher.config
         tokenizer_json, tokens = self._tokenizer_json, None
-        if design.vocabulary is not None:
-            tokenizer_json, tokens = self._trimmed(design.vocabulary)
-        shape = architecture(parent, design)
-        kept = keep_layers(len(parent.architecture.layers), design.layers)
-        plan = plan_shrink(parent, shape, kept, self._saliency(), tokens=tokens)
+        if vocabulary is not None:
+            tokenizer_json, tokens = self._trimmed(vocabulary)
+        kept = keep_layers(len(parent.architecture.layers), len(shape.layers))
         config = dataclasses.replace(
             parent,
             architecture=shape,
             vocab_size=len(tokens) if tokens else parent.vocab_size,
             pad_id=tokens.index(parent.pad_id) if tokens else parent.pad_id,
         )
-        return Child(shrink(self._teacher, plan, config), tokenizer_json, kept)
+        own = {kind for layer in parent.architecture.layers for kind in layer.heads}
+        if {kind for layer in shape.layers for kind in layer.heads} <= own:
+            plan = plan_shrink(parent, shape, kept, self.teacher_saliency(), tokens=tokens)
+            return Child(shrink(self._teacher, plan, config), tokenizer_json, kept)
+        found = salient_map(parent.architecture, shape, self.teacher_saliency(), kept, tokens)
+        return Child(transfer(self._teacher, found, config), tokenizer_json, kept)
 
     def distil(
         self,
@@ -100,9 +118,15 @@ class Nursery:
             on_progress=renamed,
         )
 
-    @lru_cache(maxsize=1)  # noqa: B019  (one nursery a job)
-    def _saliency(self) -> Saliency:
-        return self.saliency(self._teacher, self._tokenizer_json, self._work.split.train)
+    def teacher_saliency(self) -> Saliency:
+        """Measured once a run, and kept beside the teacher."""
+        if self._kept_saliency is None:
+            file = self._work.run.folder("seed") / "saliency.safetensors"
+            if not file.exists():
+                train = self._work.split.train
+                keep_saliency(self.saliency(self._teacher, self._tokenizer_json, train), file)
+            self._kept_saliency = read_saliency(file)
+        return self._kept_saliency
 
     def saliency(self, model: TextModel, tokenizer_json: bytes, rows: Sequence[Row]) -> Saliency:
         """By the first SALIENCY_ROWS of `rows`."""
@@ -110,7 +134,14 @@ class Nursery:
         return measure_saliency(model, _batches(data), row_loss(self._work.task))
 
     def _trim(self, size: int) -> tuple[bytes, tuple[int, ...]]:
-        return trim_tokenizer(self._tokenizer_json, self._work.texts(), size)
+        """Chosen once a run."""
+        file = self._work.run.folder("seed") / f"vocabulary-{size}.json"
+        if not file.exists():
+            made, tokens = trim_tokenizer(self._tokenizer_json, self._work.texts(), size)
+            kept = {"tokens": tokens, "tokenizer": made.decode()}
+            write_atomically(file, json.dumps(kept, ensure_ascii=False).encode())
+        raw = json.loads(file.read_bytes())
+        return raw["tokenizer"].encode(), tuple(raw["tokens"])
 
 
 def row_loss(task: Task) -> Loss:

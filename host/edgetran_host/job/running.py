@@ -54,7 +54,7 @@ def run_job(
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
             work = Workbench(
-                config, task, seed, run, board, reference, count, allow_older, on_progress
+                config, task, seed, run, count, on_progress, board, reference, allow_older
             )
             result = deploy_job(work)
             write_report(run, result)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgetran.progress import Progress
+from edgetran import Board
+from edgetran.progress import OnProgress, Progress
 from edgetran.results import Measurement
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BoardError, BudgetError
@@ -52,14 +53,21 @@ class Reference:
 
 def cost_on_board(work: Workbench, bundle: Bundle, variant: str) -> Cost:
     """Ships the bundle to the target, measures it there, and takes it off again."""
-    with visiting(work.board, [bundle], work.on_progress):
-        record = work.board.measure(
+    record = measure_briefly(work.board, bundle, variant, work.on_progress)
+    return to_cost(record, artefact_bytes(bundle, variant))
+
+
+def measure_briefly(
+    board: Board, bundle: Bundle, variant: str, on_progress: OnProgress
+) -> Measurement:
+    """As long as a search can afford for each of its designs."""
+    with visiting(board, [bundle], on_progress):
+        return board.measure(
             [(bundle, variant)],
             blocks=MEASURE_BLOCKS,
             runs=MEASURE_RUNS,
             min_block_s=MEASURE_BLOCK_S,
         )[0]
-    return to_cost(record, artefact_bytes(bundle, variant))
 
 
 def to_cost(record: Measurement, size_bytes: int) -> Cost:

@@ -8,8 +8,8 @@ from typing import Any
 from edgetran_protos.bundle import canonical_json
 from edgetran_protos.errors import UsageError
 
+from edgetran_host.job.bench import Bench
 from edgetran_host.job.build import scores_to_json
-from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import seed_model
 from edgetran_host.models.text_model import TextModel
@@ -18,7 +18,7 @@ from edgetran_host.training import Targets, fine_tune, predict, teacher_targets
 from edgetran_host.training.loop import forget
 
 
-def describe_data(work: Workbench) -> dict[str, Any]:
+def describe_data(work: Bench) -> dict[str, Any]:
     """Rows, labels, sequence length, and the bag-of-words floor on dev."""
     return {
         "task": work.task.name,
@@ -38,7 +38,7 @@ def describe_data(work: Workbench) -> dict[str, Any]:
     }
 
 
-def check_same_request(work: Workbench, data: dict[str, Any]) -> None:
+def check_same_request(work: Bench, data: dict[str, Any]) -> None:
     """Raises UsageError when rows or recipes are not those that the run began with."""
     changed = {
         f"the rows of {work.config.data}": data["digest"] != work.rows_digest(),
@@ -53,7 +53,7 @@ def check_same_request(work: Workbench, data: dict[str, Any]) -> None:
             )
 
 
-def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
+def fine_tuned_seed(work: Bench) -> tuple[TextModel, bytes]:
     """The seed fine-tuned on the task; trained once, loaded afterwards."""
     folder = work.run.folder("seed")
 
@@ -83,7 +83,7 @@ def fine_tuned_seed(work: Workbench) -> tuple[TextModel, bytes]:
     return load_model(folder / "model")
 
 
-def targets(work: Workbench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
+def targets(work: Bench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
     """What the teacher says about every row a design may learn from; computed once."""
     file = work.run.folder("seed") / "targets.safetensors"
     if file.exists():

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import safetensors.torch
 import torch
 from edgetran_protos.errors import DataError
 from torch import Tensor, nn
 
 from edgetran_host.models.text_model import TextModel
+from edgetran_host.training.training_state import write_whole
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> the batch's mean loss
 
@@ -116,3 +119,24 @@ def _effect(y: Tensor, gradient: Tensor, channels: int) -> Tensor:
     b = y.shape[0]
     change = (y.detach() * gradient).double().sum(dim=1) * b
     return change.reshape(b, -1, channels).sum(dim=2).abs().sum(dim=0)
+
+
+def keep_saliency(saliency: Saliency, path: Path) -> None:
+    """As safetensors, whole or not at all."""
+    tensors = {}
+    for at, heads in enumerate(saliency.heads):
+        tensors[f"{at}/heads"] = heads
+        tensors |= {f"{at}/stack/{i}": x for i, x in enumerate(saliency.feed_forward[at])}
+    tensors |= {f"{at}/hidden": x for at, x in enumerate(saliency.hidden)}
+    write_whole(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
+
+
+def read_saliency(path: Path) -> Saliency:
+    tensors = safetensors.torch.load(path.read_bytes())
+    layers = sum(name.endswith("/heads") for name in tensors)
+    stacks = [sum(name.startswith(f"{at}/stack/") for name in tensors) for at in range(layers)]
+    return Saliency(
+        [tensors[f"{at}/heads"] for at in range(layers)],
+        [[tensors[f"{at}/stack/{i}"] for i in range(stacks[at])] for at in range(layers)],
+        [tensors[f"{at}/hidden"] for at in range(layers) if f"{at}/hidden" in tensors],
+    )

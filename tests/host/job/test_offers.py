@@ -69,7 +69,7 @@ def workbench(path: Path, board: BoardWith, **asked: Any) -> Workbench:
     config = dataclasses.replace(CONFIG, **asked)
     run = RunDirectory.create(path, config)
     real = cast(Board, board)
-    return Workbench(config, task, load_seed("minilm"), run, real, real, 1, False, ignore)
+    return Workbench(config, task, load_seed("minilm"), run, 1, ignore, real, real, False)
 
 
 def trained(work: Workbench, held_out: float = 0.0, precision: str = "int8") -> Trained:
