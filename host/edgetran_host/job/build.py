@@ -34,13 +34,14 @@ def build(
     name: str,
     precisions: tuple[str, ...],
     folder: Path,
+    runtime: str = "onnxruntime",
 ) -> Built:
     """Exports, checks against the model on real rows, and packs."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = work.check_rows()
     check = work.encode(rows, tokenizer_json)
     calibration = work.encode(work.split.train[:CALIBRATION_ROWS], tokenizer_json)
-    exported = export_variants(model, check, precisions, folder, calibration=calibration)
+    exported = export_variants(model, check, precisions, folder, runtime, calibration=calibration)
     bundle = pack(
         folder / f"{name}.tar",
         name=name,

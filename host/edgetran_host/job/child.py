@@ -14,6 +14,7 @@ from edgetran.progress import Progress
 
 from edgetran_host.job.bench import Bench
 from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.teacher import targets
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
 from edgetran_host.space.architecture import Architecture
@@ -50,8 +51,9 @@ class Nursery:
         self._work = work
         self._teacher = teacher
         self._tokenizer_json = tokenizer_json
-        self._trimmed = lru_cache(maxsize=None)(self._trim)
+        self.trimmed = lru_cache(maxsize=None)(self._trim)
         self._kept_saliency: Saliency | None = None
+        self._targets: Targets | None = None
 
     @property
     def teacher(self) -> TextModel:
@@ -71,7 +73,7 @@ class Nursery:
         parent = self._teacher.config
         tokenizer_json, tokens = self._tokenizer_json, None
         if vocabulary is not None:
-            tokenizer_json, tokens = self._trimmed(vocabulary)
+            tokenizer_json, tokens = self.trimmed(vocabulary)
         kept = keep_layers(len(parent.architecture.layers), len(shape.layers))
         config = dataclasses.replace(
             parent,
@@ -117,6 +119,12 @@ class Nursery:
             threads=self._work.threads,
             on_progress=renamed,
         )
+
+    def targets(self) -> Targets:
+        """What the teacher says of every row; worked out once a run."""
+        if self._targets is None:
+            self._targets = targets(self._work, self._teacher, self._tokenizer_json)
+        return self._targets
 
     def teacher_saliency(self) -> Saliency:
         """Measured once a run, and kept beside the teacher."""

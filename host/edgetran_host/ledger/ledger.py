@@ -183,12 +183,14 @@ class Ledger:
             connection.execute(sa.delete(EVALUATIONS).where(*self._mine(kind, key)))
 
     def _settle(self, kind: str, key: Key, text: str) -> str:
-        """Writes the value down; the other's, should one have taken over and been faster."""
+        """Writes the value down; another's, should one have taken over and been faster."""
+        self._insert(kind, key, 0.0)  # where one that took over gave up
         with self._begin() as connection:
+            paid = now_s(connection)
             connection.execute(
                 sa.update(EVALUATIONS)
                 .where(*_named(kind, key), EVALUATIONS.c.value.is_(None))
-                .values(value=text, owner=None, expires=None, paid=now_s(connection))
+                .values(value=text, owner=None, expires=None, paid=paid)
             )
             found = connection.execute(
                 sa.select(EVALUATIONS.c.value).where(*_named(kind, key))

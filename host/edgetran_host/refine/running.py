@@ -87,7 +87,7 @@ def refine_run(
         check_runtime(board.describe())
         with run.locked():
             work = Workbench(
-                config, task, seed, run, board, reference, count, allow_older, on_progress
+                config, task, seed, run, count, on_progress, board, reference, allow_older
             )
             own = dataclasses.replace(work, run=RunDirectory.create(path / REFINED, config))
             _check_settings(own, settings)

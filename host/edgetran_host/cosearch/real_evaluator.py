@@ -1,0 +1,310 @@
+"""Evaluations by real training and real boards, each paid for once.
+
+A pair's costs come first, since they need no training: the untrained design is exported and
+measured on its board. One that breaks a limit gets no score. Otherwise the design takes the
+teacher's weights, is distilled as far as the fidelity goes, and its exported graph is scored
+on held-out rows. A score belongs to the graph, whatever board runs it.
+
+The ledger knows three kinds: "cost", of a design on a place; "training", of a design at one
+fidelity; "score", of such a design as one graph.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgetran.progress import OnProgress, ignore
+from edgetran.results import Measurement, Quantity
+from edgetran_protos.bundle import Bundle
+
+from edgetran_host.cosearch.assignment import (
+    FULL,
+    SHORT,
+    TRANSFER,
+    Assignment,
+    training,
+    training_cost,
+)
+from edgetran_host.cosearch.bundle_shelf import BundleShelf
+from edgetran_host.cosearch.evaluator import Evaluation, Evaluator, Request
+from edgetran_host.cosearch.goal import COSTS, Goal, Limits
+from edgetran_host.cosearch.outcome import Outcome
+from edgetran_host.cosearch.pair import Pair, Place
+from edgetran_host.cosearch.real_boards import PROTOCOL, Boards
+from edgetran_host.cosearch.real_work import Trainee
+from edgetran_host.cosearch.seed_space import space_around
+from edgetran_host.cosearch.space import ProductSpace
+from edgetran_host.engine import Engine, Task
+from edgetran_host.job.build import artefact_bytes
+from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.ledger import Ledger
+from edgetran_host.models.seeds import load_seed
+from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.identity import architecture_id
+from edgetran_host.vocabulary import can_trim
+
+COST, TRAINING, SCORE = "cost", "training", "score"
+WORK = "edgetran_host.cosearch.real_work"
+MEASURED, MODELLED = "measured", "modelled"
+FIGURES = {
+    "latency_s": "latency_p50_s",
+    "energy_j": "energy_j",
+    "peak_power_w": "peak_power_w",
+}
+
+
+class RealEvaluator(Evaluator):
+    """Callers own the ledger and the engine, and close this first."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        folder: Path,
+        ledger: Ledger,
+        engine: Engine,
+        limits: Limits | None = None,
+        on_progress: OnProgress = ignore,
+        boards: Boards | None = None,
+    ) -> None:
+        """folder: of this search on this machine; engines on others must see it, too.
+
+        Finds the seed and the boards; trains nothing yet. Raises UsageError, BoardError.
+        """
+        self.assignment = assignment
+        self.folder = folder.resolve()
+        self.limits = limits or Limits()
+        self._ledger, self._engine, self._on_progress = ledger, engine, on_progress
+        RunDirectory.create(self.folder, assignment.job())
+        seed = load_seed(assignment.seed)
+        cuttable = can_trim(seed.tokenizer_json)
+        size = assignment.vocabulary
+        self.vocabulary = size if cuttable and size and size < seed.config.vocab_size else None
+        self.seed = seed.config.architecture
+        self._boards = boards or Boards(assignment, self.folder / "boards.json", engine.quiet)
+        self._product = ProductSpace(
+            space_around(seed.config, seed.name, assignment.more_kinds), self._boards.places()
+        )
+        self._shelf = BundleShelf(self.folder / "bundles", self._write_bundle)
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._preparing = threading.Lock()
+        self._prepared: Mapping[str, Any] | None = None
+
+    @property
+    def product(self) -> ProductSpace:
+        return self._product
+
+    def close(self) -> None:
+        self._boards.close()
+
+    def prepare(self) -> Mapping[str, Any]:
+        """Fine-tunes the seed, once a folder: data, digest of the seed, the teacher's scores."""
+        with self._preparing:
+            if self._prepared is None:
+                arguments = {
+                    "folder": self.folder,
+                    "vocabulary": self.vocabulary,
+                    "threads": self._engine.threads,
+                }
+                task = Task(f"{WORK}:prepare", arguments, "teacher")
+                self._prepared = self._engine.run(task, self._on_progress)
+            return self._prepared
+
+    def references(self) -> Mapping[Place, Outcome]:
+        """The fine-tuned seed itself, with the search's vocabulary."""
+        return {place: self._reference(place) for place in self._product.places}
+
+    def evaluate(self, request: Request) -> Evaluation:
+        self.prepare()
+        pair = request.pair
+        self._product.space.validate(pair.architecture)
+        cost = self._cost(pair)
+        found = _outcome(None, cost)
+        sources = _sources(cost)
+        details: dict[str, Any] = {"cost": _shown(cost)}
+        if not _keeps(self.limits, found):
+            return Evaluation(found, 0.0, sources, details)
+        score, paid = self._score(request)
+        details |= {"score": score, "weights": str(self._trainee(request).place)}
+        return Evaluation(
+            _outcome(score["score"], cost), paid, {**sources, "score": MEASURED}, details
+        )
+
+    def _reference(self, place: Place) -> Outcome:
+        self.prepare()
+        request = Request(Pair(self.seed, place), TRANSFER)
+        return _outcome(self._score(request)[0]["score"], self._cost(request.pair))
+
+    # Costs
+
+    def _cost(self, pair: Pair) -> dict[str, Any]:
+        key = self._cost_key(pair)
+        return self._ledger.pay(COST, key, lambda: self._measure(pair), self._on_progress).value
+
+    def _measure(self, pair: Pair) -> dict[str, Any]:
+        place = pair.place
+        with self._shelf.bundle(pair.architecture, place.runtime, place.precision) as path:
+            bundle = Bundle.open(path)
+            _, record = self._boards.measure(place, bundle, self._on_progress)
+            size = artefact_bytes(bundle, bundle.card.variants[0].name)
+        return {
+            **_figures(record),
+            "size_bytes": float(size),
+            "modelled": record.modelled,
+            "verdict": record.verdict,
+            "reasons": list(record.reasons),
+            "design": pair.architecture.to_dict(),
+        }
+
+    def _write_bundle(self, design: Architecture, runtime: str, precision: str, path: Path) -> None:
+        trainee = self._trainee(Request(Pair(design, self._product.places[0]), TRANSFER))
+        arguments = {
+            "trainee": trainee,
+            "runtime": runtime,
+            "precision": precision,
+            "path": path,
+        }
+        name = f"export of {trainee.name}, {runtime} {precision}"
+        self._engine.run(Task(f"{WORK}:write_bundle", arguments, name), self._on_progress)
+
+    def _cost_key(self, pair: Pair) -> dict[str, Any]:
+        board = self._boards.known(pair.place)
+        runtime = pair.place.runtime
+        version = "" if board.emulated else board.runtimes[runtime]
+        return {
+            "architecture": architecture_id(pair.architecture),
+            **self._subject(),
+            "board": dict(board.identity),
+            "runtime": runtime,
+            "version": version,
+            "precision": pair.place.precision,
+            "protocol": PROTOCOL,
+        }
+
+    # Scores
+
+    def _score(self, request: Request) -> tuple[dict[str, Any], float]:
+        """And what its training cost whoever asked for this very pair."""
+        place = request.pair.place
+        cost = 0.0 if request.fidelity == TRANSFER else self._train(request)
+        trainee = self._trainee(request)
+        arguments = {
+            "trainee": trainee,
+            "runtime": place.runtime,
+            "precision": place.precision,
+        }
+        name = f"score of {trainee.name}, {place.runtime} {place.precision}"
+        task = Task(f"{WORK}:score", arguments, name)
+
+        def work() -> dict[str, Any]:
+            with self._locks[str(trainee.place)]:
+                found: dict[str, Any] = self._engine.run(task, self._on_progress)
+                return found
+
+        key = {
+            **self._training_key(request),
+            "runtime": place.runtime,
+            "precision": place.precision,
+        }
+        return self._ledger.pay(SCORE, key, work, self._on_progress).value, cost
+
+    def _train(self, request: Request) -> float:
+        """In full trainings; nothing where another pair's evaluation paid for it."""
+        trainee = self._trainee(request)
+        task = Task(f"{WORK}:train", {"trainee": trainee}, f"training of {trainee.name}")
+
+        def work() -> dict[str, Any]:
+            with self._locks[str(trainee.place)]:
+                spent = self._engine.run(task, self._on_progress)
+            return {
+                **spent,
+                "cost": cost,
+                "payer": request.pair.id,
+                "host": platform.node(),
+                "weights": str(trainee.place),
+            }
+
+        cost = self._training_cost(request)
+        found = self._ledger.pay(TRAINING, self._training_key(request), work, self._on_progress)
+        return float(found.value["cost"]) if found.value["payer"] == request.pair.id else 0.0
+
+    def _training_cost(self, request: Request) -> float:
+        effort, rows = self.assignment.effort, self.prepare()["data"]["rows"]
+        learnt = rows["train"] + rows["further"]
+        cost = training_cost(effort, request.fidelity, learnt)
+        if request.fidelity == FULL:
+            short = Request(request.pair, SHORT, request.seed)
+            if self._ledger.find(TRAINING, self._training_key(short)) is None:
+                cost += training_cost(effort, SHORT, learnt)
+        return cost
+
+    def _training_key(self, request: Request) -> dict[str, Any]:
+        prepared, effort = self.prepare(), self.assignment.effort
+        steps = {TRANSFER: (), SHORT: (SHORT,), FULL: (SHORT, FULL)}[request.fidelity]
+        plan = [training(effort, step, request.seed) for step in steps]
+        return {
+            "architecture": architecture_id(request.pair.architecture),
+            **self._subject(),
+            "fidelity": request.fidelity,
+            "seed": request.seed,
+            "plan": [{"recipe": asdict(recipe), "rows": rows} for recipe, rows in plan],
+            "data": prepared["data"]["digest"],
+            "rows": prepared["data"]["rows"],
+            "split": self.assignment.random_seed,
+            "teacher": {
+                "seed": prepared["seed"],
+                "recipe": prepared["data"]["effort"]["seed_recipe"],
+            },
+        }
+
+    def _subject(self) -> dict[str, Any]:
+        """What all designs of this search have in common."""
+        return {
+            "vocabulary": self.vocabulary,
+            "sequence_length": self.prepare()["data"]["sequence_length"],
+            "pretrained": self.prepare()["seed"],
+        }
+
+    def _trainee(self, request: Request) -> Trainee:
+        return Trainee(
+            self.folder,
+            request.pair.architecture,
+            self.vocabulary,
+            request.fidelity,
+            request.seed,
+            self._engine.threads,
+        )
+
+
+def _figures(record: Measurement) -> dict[str, Any]:
+    """In SI, each with its interval; None where the board gives none."""
+    found: dict[str, Any] = {}
+    for name, figure in FIGURES.items():
+        quantity: Quantity | None = getattr(record, figure)
+        found[name] = quantity.value if quantity else None
+        found[f"{name}_interval"] = [quantity.low, quantity.high] if quantity else None
+    return found
+
+
+def _outcome(score: float | None, cost: Mapping[str, Any]) -> Outcome:
+    return Outcome(score, **{name: cost[name] for name in COSTS})
+
+
+def _sources(cost: Mapping[str, Any]) -> dict[str, str]:
+    """The bytes of a graph are counted, whatever board it is for."""
+    source = MODELLED if cost["modelled"] else MEASURED
+    found = {name: source for name in FIGURES if cost[name] is not None}
+    return {**found, "size_bytes": MEASURED}
+
+
+def _shown(cost: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in cost.items() if name != "design"}
+
+
+def _keeps(limits: Limits, outcome: Outcome) -> bool:
+    return Goal({}, 1.0, limits=limits).keeps(outcome)
