@@ -18,6 +18,8 @@ from types import ModuleType
 import hypothesis
 import pytest
 
+from tests.postgres_server import PostgresServer
+
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -123,6 +125,15 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
     yield make
     for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real one; skips where its programs, or its driver, are absent."""
+    pytest.importorskip("psycopg", reason="pip install 'edgetran-host[postgresql]'")
+    server = PostgresServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
