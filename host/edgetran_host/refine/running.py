@@ -14,7 +14,7 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_host.job.baselines import Baseline, baselines
 from edgetran_host.job.build import score_model, scores_to_json
-from edgetran_host.job.child import Nursery
+from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget
 from edgetran_host.job.deploying import (
     CHOSEN,
@@ -34,14 +34,17 @@ from edgetran_host.job.running import check_runtime, free_cores
 from edgetran_host.job.searching import Reference
 from edgetran_host.job.teacher import check_same_request, fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
-from edgetran_host.models.checkpoint import save_model
+from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
+from edgetran_host.refine.efforts import STEP_RATE
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.refining import Refinement, Settings
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import load_task
+from edgetran_host.training import Targets
+from edgetran_host.training.loop import forget
 from edgetran_host.training.recipes import effort
 
 SEARCHED = "searched"  # the row of the model that the search chose
@@ -52,7 +55,7 @@ class Start:
     """What a finished run left for its refinement."""
 
     nursery: Nursery
-    tokenizer_json: bytes  # the seed's
+    targets: Targets
     design: Design
     offers: Offers  # of the model that the search chose
     plain: list[Baseline]
@@ -119,7 +122,7 @@ def _refined(
     refinement = Refinement(
         own,
         start.nursery,
-        targets(work, start.nursery.teacher, start.tokenizer_json),
+        start.targets,
         reference,
         Budget(**found["budget"]),
         start.design.precision,
@@ -139,7 +142,7 @@ def _refined(
         folder = own.run.path / f"node-{best.number}"
         last = dataclasses.replace(own, run=RunDirectory.create(folder, own.config))
         model, tokenizer_json = refinement.model(best.number)
-        trained = _kept(last, best, model, tokenizer_json, start.design)
+        trained = _finished(last, start, best, model, tokenizer_json)
         refined = {**_deployed(last, start, best, trained), "refinement": drawn}
     own.run.write_result(refined)
     return refined
@@ -183,17 +186,29 @@ def _start(work: Workbench, result: dict[str, Any]) -> Start:
         searched, key=SEARCHED, title=searched.title.replace("chosen", "searched", 1)
     )
     plain = [*baselines(work, nursery, tokenizer_json), searched]
-    return Start(nursery, tokenizer_json, design, offers, plain, result)
+    taught = targets(work, teacher, tokenizer_json)
+    return Start(nursery, taught, design, offers, plain, result)
 
 
-def _kept(
-    last: Workbench, best: Node, model: TextModel, tokenizer_json: bytes, design: Design
+def _finished(
+    last: Workbench, start: Start, best: Node, model: TextModel, tokenizer_json: bytes
 ) -> Trained:
-    """The best node where offers are made from, as a run's own chosen model is."""
+    """The best node trained on by all rows, where offers are made from."""
     folder = last.run.folder(CHOSEN)
+    recipe = last.effort.final_recipe
+    recipe = dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate)
 
-    def score() -> dict[str, Any]:
+    def finish() -> dict[str, Any]:
+        start.nursery.distil(
+            Child(model, tokenizer_json, ()),
+            start.targets,
+            recipe,
+            len(last.split.taught),
+            folder / "checkpoint",
+            "final training",
+        )
         save_model(model, folder / "model", tokenizer_json)
+        forget(folder / "checkpoint")
         scores = score_model(last, model, tokenizer_json, last.task)
         return {
             "parameters": best.parameters,
@@ -201,8 +216,9 @@ def _kept(
             "held_out": score_model(last, model, tokenizer_json, last.valid_task).value,
         }
 
-    finished = last.run.once("trained", score)
-    return Trained(model, tokenizer_json, design.precision, finished["held_out"], folder)
+    finished = last.run.once("trained", finish)
+    trained, _ = load_model(folder / "model")
+    return Trained(trained, tokenizer_json, start.design.precision, finished["held_out"], folder)
 
 
 def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:
