@@ -43,6 +43,8 @@ def normal_samples(rng: np.random.Generator, count: int = SAMPLES) -> np.ndarray
 class Acquisition(abc.ABC):
     """Higher is better; comparable among pairs of one acquisition only."""
 
+    reason: str  # what a query is asked for
+
     def __init__(self, models: OutputModels, normal: np.ndarray) -> None:
         self.models = models
         self.normal = normal
@@ -64,6 +66,8 @@ class Acquisition(abc.ABC):
 class Improvement(Acquisition):
     """ln of expected improvement over `best`; of the probability to keep limits without one."""
 
+    reason = "expected improvement"
+
     def __init__(
         self, models: OutputModels, normal: np.ndarray, best: float | None, spread: float
     ) -> None:
@@ -83,6 +87,8 @@ class Improvement(Acquisition):
 class Quantile(Acquisition):
     """An upper quantile of the objective, where broken limits cost what they are worth."""
 
+    reason = "upper quantile of the goal"
+
     def values(self, belief: Belief, places: Sequence[Place]) -> np.ndarray:
         scores, costs = self.models.outcomes(belief, self.normal)
         worth = self.models.goal.values(places, scores, costs) + self.kept(costs)
@@ -93,6 +99,8 @@ class Quantile(Acquisition):
 class Uncertainty(Acquisition):
     """The deviation of the objective, less where limits are likely to break."""
 
+    reason = "where the models know least"
+
     def values(self, belief: Belief, places: Sequence[Place]) -> np.ndarray:
         scores, costs = self.models.outcomes(belief, self.normal)
         spread = self.models.goal.values(places, scores, costs).std(axis=0)
@@ -102,6 +110,8 @@ class Uncertainty(Acquisition):
 
 class FrontGrowth(Acquisition):
     """Expected growth of the dominated volume; `points` (n, m) are the trials' objectives."""
+
+    reason = "expected growth of the front"
 
     def __init__(self, models: OutputModels, normal: np.ndarray, points: np.ndarray) -> None:
         super().__init__(models, normal[:FRONT_SAMPLES])

@@ -45,6 +45,7 @@ TrainingCost = Callable[[Sequence[Pair], Sequence[Trial]], np.ndarray]
 """Pairs and all trials -> (n,) what trying each would cost, as `Trial.training_cost`."""
 
 STARTS = 10
+STARTING, BY_CHANCE = "one of the first, before any model", "by chance"  # reasons
 QUANTILE_EVERY = 4
 DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
 LEARN_EVERY = 4
@@ -111,16 +112,19 @@ class Boshcode(Designer):
         taken = self.taken()
         start = next((pair for pair in self._starts if pair not in taken), None)
         if start is not None and len(taken) < len(self._starts):
+            self.reason = STARTING
             return start
         drawn = rng.random()
         if not self.trials or drawn < self._exploration.beta:
             return self._random(taken, rng)
         models = self._models()
         acquisition = self._acquisition(models, rng, drawn)
+        self.reason = acquisition.reason
         queries = self._queries(models, acquisition, taken, rng)
         return queries[0].pair if queries else self._random(taken, rng)
 
     def _random(self, taken: set[Pair], rng: np.random.Generator) -> Pair | None:
+        self.reason = BY_CHANCE
         for _ in range(100):
             for pair in self._product.sample(rng, 16, tied=bool(rng.random() < 0.5)):
                 if pair not in taken:

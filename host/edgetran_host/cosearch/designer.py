@@ -23,6 +23,7 @@ class Designer(abc.ABC):
         self.seed = seed
         self.trials: list[Trial] = []
         self.pending: list[Pair] = []  # suggested, not told yet
+        self.reason = ""  # of the last suggestion, in a few words; a method may write it
 
     def suggest(self, count: int = 1) -> list[Pair]:
         """`count` different pairs, none told or pending; fewer when the space has no more."""

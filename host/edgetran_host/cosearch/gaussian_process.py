@@ -65,6 +65,13 @@ class GaussianProcess:
         deviation = np.sqrt(np.maximum(self._kernel.diag(x) - known, LEAST_VARIANCE))
         return mean * self._spread + self._centre, deviation * self._spread * self.widening
 
+    def draw_off(self, x: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """x (n, k), normal (s, n) -> (s, n) how far f is off its mean, at all rows together."""
+        known = self._kernel(x, self._rows) @ self._unmix.T
+        variances, axes = np.linalg.eigh(self._kernel(x, x) - known @ known.T)
+        mixed: np.ndarray = (normal * np.sqrt(np.maximum(variances, 0))) @ axes.T
+        return mixed * self._spread * self.widening
+
 
 def learn_scales(kernel: PairKernel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The likeliest `theta` given its priors."""

@@ -156,6 +156,21 @@ class OutputModels:
         """(n,) the objective at the means."""
         return self.expected_of(self.believe(pairs), [pair.place for pair in pairs])
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is modelled, as names of an outcome."""
+        outputs = wanted_outputs(self.goal)
+        return tuple(name for output, name in enumerate(("score", *COSTS)) if output in outputs)
+
+    @property
+    def processes(self) -> dict[int, GaussianProcess]:
+        """By output, where there is one."""
+        return self._models
+
+    def rows_of(self, output: int, pairs: Sequence[Pair]) -> np.ndarray:
+        """(n, k) as the output's process sees the pairs."""
+        return self._describer.seen_by(output, self._describer.rows(pairs))
+
     def expected_of(self, belief: Belief, places: Sequence[Place]) -> np.ndarray:
         scores, costs = self.outcomes(belief, np.zeros((1, OUTPUTS)))
         found: np.ndarray = self.goal.values(places, scores, costs)[0]

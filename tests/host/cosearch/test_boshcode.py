@@ -63,6 +63,19 @@ def test_a_killed_search_goes_on_alike(trials: list[Trial], told: int) -> None:
     assert again.suggest(1) == [trials[told].pair]
 
 
+def test_it_says_why_it_suggests() -> None:
+    designer = Boshcode(PRODUCT, toy_goal(), 1, starts=2, exploration=GREEDY, effort=SMALL)
+    reasons = []
+    for _ in range(4):
+        designer.update(try_pairs(designer.suggest(1)))
+        reasons.append(designer.reason)
+    assert reasons[:2] == ["one of the first, before any model"] * 2
+    assert set(reasons[2:]) <= {"expected improvement", "upper quantile of the goal"}
+    chance = Boshcode(PRODUCT, toy_goal(), 1, starts=0, exploration=Exploration(0, 1))
+    chance.suggest(1)
+    assert chance.reason == "by chance"
+
+
 def test_pending_pairs_are_not_suggested_again(trials: list[Trial]) -> None:
     designer = Boshcode(PRODUCT, toy_goal(), 1, starts=6, effort=SMALL)
     designer.update(trials[:10])

@@ -1,0 +1,128 @@
+"""What looser limits buy: against worlds where it is known, and draws against their own parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from edgetran_host.cosearch.goal import COSTS, Goal, Limits, Weights, costs
+from edgetran_host.cosearch.joint_draws import draw_together
+from edgetran_host.cosearch.outputs import OUTPUTS, SCORE, Describer, OutputModels
+from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.sensitivity import (
+    best_within,
+    of_limit,
+    pool,
+    sensitivities,
+    step_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.host.cosearch.toy_world import PLACES, PRODUCT, SPACE, outcome_of, toy_goal, try_pairs
+
+SLOW = replace(PRODUCT, places=PLACES[:1])
+TRIALS = try_pairs(SLOW.sample(np.random.default_rng(3), 24, tied=True))
+DESCRIBER = Describer(SPACE, PLACES)
+
+
+def models_of(limits: Limits) -> OutputModels:
+    """The score alone counts, so whatever a limit forbids is missed."""
+    goal = replace(toy_goal(limits), weights=Weights(1.0, 0.0, 0.0, 0.0))
+    return OutputModels(DESCRIBER, TRIALS, goal)
+
+
+def quantile_s(share: float) -> float:
+    return float(np.quantile([trial.outcome.latency_s for trial in TRIALS], share))
+
+
+def test_a_limit_that_binds_has_a_price_and_one_that_does_not_says_so() -> None:
+    limits = Limits(latency_s=quantile_s(0.3), size_bytes=1e12)
+    found = sensitivities(models_of(limits), SLOW, TRIALS, np.random.default_rng(0))
+    latency, size = found
+    assert [one.cost for one in found] == ["latency_s", "size_bytes"]
+    assert latency.binds > 0.7
+    assert latency.gain is not None
+    assert latency.half is not None
+    assert latency.lifted is not None
+    assert 0 <= latency.gain.mean <= latency.half.mean <= latency.lifted.mean
+    assert latency.half.mean > 0.005
+    assert latency.lifted.mean > 0.01
+    assert size.binds == 0
+    assert size.lifted is not None
+    assert size.lifted.high == 0
+
+
+def test_what_is_foretold_to_be_gained_is_what_the_world_gives() -> None:
+    """The toy world has no noise, so the models are nearly right about it."""
+    models, rng = models_of(Limits(latency_s=quantile_s(0.3))), np.random.default_rng(0)
+    (found,) = sensitivities(models, SLOW, TRIALS, rng)
+    pairs = pool(models, SLOW, TRIALS, np.random.default_rng(0))
+    outcomes = [outcome_of(pair) for pair in pairs]
+    score = np.array([[one.score for one in outcomes]], dtype=float)
+    told = score, costs(outcomes)[None]
+    truth = of_limit("latency_s", models.goal, [pair.place for pair in pairs], told, told)
+    assert found.lifted is not None
+    assert truth.lifted is not None
+    assert found.lifted.mean == pytest.approx(truth.lifted.mean, abs=0.03)
+    assert truth.lifted.mean > 0.01
+
+
+def test_no_limit_no_price() -> None:
+    assert sensitivities(models_of(Limits()), SLOW, TRIALS, np.random.default_rng(0)) == []
+
+
+def test_a_limit_that_nothing_keeps_has_no_price() -> None:
+    (found,) = sensitivities(
+        models_of(Limits(latency_s=1e-6)), SLOW, TRIALS, np.random.default_rng(0)
+    )
+    assert found.gain is None
+    assert found.binds == 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-1, 1), st.one_of(st.just(np.nan), st.floats(0.1, 2))), min_size=1
+    ),
+    st.floats(0.1, 2),
+)
+def test_the_best_within_a_limit_is_a_plain_loop(
+    pairs: list[tuple[float, float]], limit: float
+) -> None:
+    values, spent = np.array(pairs).T
+    (found,) = best_within(values, spent, np.array([limit]))
+    allowed = [value for value, cost in pairs if not cost > limit]
+    assert (found == -1) == (not allowed)
+    if allowed:
+        assert values[found] == max(allowed)
+
+
+@given(st.floats(1e-6, 1e12))
+def test_a_step_is_a_power_of_ten_near_a_tenth(limit: float) -> None:
+    step = step_of(limit)
+    assert np.log10(step) == pytest.approx(round(np.log10(step)))
+    assert 0.0099 * limit < step < 0.1001 * limit
+
+
+def test_draws_have_the_means_and_deviations_of_the_models() -> None:
+    goal = Goal(toy_goal().references, 0.05, Weights(size_bytes=0.1))
+    models = OutputModels(DESCRIBER, try_pairs([trial.pair for trial in TRIALS]), goal)
+    pairs = SLOW.sample(np.random.default_rng(8), 4, tied=False)
+    scores, spent = draw_together(models, pairs, 4000, np.random.default_rng(1))
+    normal = np.random.default_rng(2).standard_normal((4000, OUTPUTS))
+    others, others_spent = models.outcomes(models.believe(pairs), normal)
+    for one, other in ((scores, others), (np.log(spent), np.log(others_spent))):
+        assert one.mean(axis=0) == pytest.approx(other.mean(axis=0), abs=0.1 * other.std())
+        assert one.std(axis=0) == pytest.approx(other.std(axis=0), rel=0.15, abs=1e-6)
+
+
+def test_a_design_has_one_score_on_all_boards_in_each_draw() -> None:
+    models = models_of(Limits())
+    design = TRIALS[0].pair.architecture
+    pairs = [Pair(design, place) for place in PLACES[:2]]
+    scores, _ = draw_together(models, pairs, 50, np.random.default_rng(0))
+    assert (scores[:, 0] == scores[:, 1]).all()
+    assert SCORE in models.processes
+    assert models.told == ("score",)
+    assert len(COSTS) == 4
