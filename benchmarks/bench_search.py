@@ -1,147 +1,289 @@
-"""Searches for the best pair of transformer and board, side by side on one assumed truth.
+"""Searches for the best pairs of transformer and board, side by side on assumed truths.
 
-The goal weighs score, latency, energy and peak power over all boards, each cost by its ratio
-to BERT-Base on the same board (T1). Methods see noisy measurements only. What counts is the
-exact value of the pair that looks best so far, as a share of the gap between the median of
-random designs and the best known: what a long search without noise found (`best_known.py`), or
-any method does.
+Methods see noisy measurements only; what counts is exact (`search_scores.py`). Every cell, a
+truth, task, method and seed, is kept in the results folder as soon as it is run: a benchmark
+that was cut goes on, and further methods, seeds and tasks join those that are there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
-from edgetran_host.cosearch.goal import Goal, costs
-from edgetran_host.cosearch.oracle import Oracle
-from edgetran_host.cosearch.pair import Pair, Place
-from edgetran_host.cosearch.space import ProductSpace
-from edgetran_host.space.architecture import Architecture
-from edgetran_host.space.design_space import DesignSpace
-from make_oracles import TRUTHS, bert, oracle_of
-from search_rivals import DEFAULT, METHODS, Session
+from edgetran_host.cosearch.front import hypervolume
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from search_cells import Cell, Trace, kept, run
+from search_figures import draw
+from search_rivals import DEFAULT, FRONT_METHODS, METHODS
+from search_scores import (
+    by_cost,
+    looked_best,
+    looked_best_again,
+    needed,
+    points,
+    shares,
+    upper_median,
+    volumes,
+)
+from search_tasks import TASKS, Task, best_known, task_of
 
-SCORE_SCALE = 0.04  # of GLUE: 3.2 points weigh as a factor e of latency and energy together
-MEDIAN_OF = 2000  # random designs
-BEST_KNOWN = Path(__file__).with_name("best_known.json")  # of best_known.py
+BUDGETS = {"T1": 200, "T1c": 60, "T3": 150}  # of full trainings in T1c; T2: LIMITED
+LIMITED = 100
 MILESTONES = (0.8, 0.9)
-REAL_RIVAL = "local_tied"
-
-
-class Bench:
-    def __init__(self, oracle: Oracle, known: Pair | None) -> None:
-        """known: the best pair known; None: what the methods find must do."""
-        self.oracle = oracle
-        self.space = ProductSpace(DesignSpace.flexibert2(), oracle.places)
-        base = [Pair(bert(12, 768), place) for place in oracle.places]
-        self.goal = Goal(dict(zip(oracle.places, oracle.exact(base))), SCORE_SCALE)
-        rng = np.random.default_rng(0)
-        self.median = float(np.median(self.exact(self.space.sample(rng, MEDIAN_OF, tied=False))))
-        self.best = -np.inf if known is None else float(self.exact([known])[0])
-
-    def exact(self, pairs: list[Pair]) -> np.ndarray:
-        """(n,) values without noise."""
-        outcomes = self.oracle.exact(pairs)
-        scores = np.array([outcome.score for outcome in outcomes])
-        return self.goal.values([pair.place for pair in pairs], scores, costs(outcomes))
-
-    def curve(self, session: Session) -> np.ndarray:
-        """(trials,) the exact value of what looked best so far."""
-        seen = [self.goal.value(one.pair.place, one.outcome) for one in session.trials]
-        exact = self.exact([one.pair for one in session.trials])
-        best = [int(np.argmax(seen[: at + 1])) for at in range(len(seen))]
-        self.best = max(self.best, float(exact.max()))
-        return exact[best]
-
-    def share(self, values: np.ndarray) -> np.ndarray:
-        return (values - self.median) / (self.best - self.median)
+AT = (25, 35, 50, 75, 100, 150, 200, 300, 500)
+STEP = 0.5  # of a full training
+RIVALS = {  # whose evaluations to 90 % are set against a method's own
+    "local_tied": ("local_tied",),
+    "best TPE": ("optuna_tpe_tied", "optuna_tpe_freed", "optuna_tpe_layers"),
+    "untied evolution": ("evolution_untied",),
+}
+Traces = dict[str, dict[int, Trace]]  # by method and seed
 
 
 def main() -> None:
     given = arguments()
-    bench = Bench(truth(given.truth), best_known(given.truth))
-    runs: dict[str, list[np.ndarray]] = {}
-    spent: dict[str, float] = {}
-    for name in given.methods:
-        started = time.process_time()
-        for seed in range(given.seeds):
-            session = Session(bench.oracle, bench.space, bench.goal, given.budget, seed)
-            METHODS[name](session)
-            runs.setdefault(name, []).append(bench.curve(session))
-        spent[name] = (time.process_time() - started) / given.seeds / given.budget
-        if not given.json:
-            print(f"{name}: {given.seeds} seeds, {spent[name]:.3f} CPU-s an evaluation", flush=True)
-    rows = [row(name, bench, np.array(runs[name]), spent[name]) for name in runs]
-    if given.json:
-        print(json.dumps({"median": bench.median, "best": bench.best, "methods": rows}))
-    else:
-        print(table(rows, bench, given))
-
-
-def truth(word: str) -> Oracle:
-    return oracle_of(TRUTHS[word]()) if word in TRUTHS else Oracle.load(Path(word))
-
-
-def best_known(word: str) -> Pair | None:
-    found = json.loads(BEST_KNOWN.read_text(encoding="utf-8")).get(word)
-    if found is None:
-        return None
-    return Pair(Architecture.from_dict(found["architecture"]), Place(found["board"]))
+    folder = given.results or Path(tempfile.mkdtemp(prefix="bench-search-"))
+    if given.run:
+        keep_all(wanted(given), folder, given)
+    reports = []
+    for word in given.truths:
+        for name in given.tasks:
+            task, budget = task_of(word, name), budget_of(name, given.budget)
+            found = read(task, folder, budget, given.methods, given.seeds)
+            if found:
+                report = (
+                    front_report(task, found) if task.front else gap_report(task, found, budget)
+                )
+                reports.append(report)
+                if given.figures and not task.front:
+                    picture(task, found, budget, given.figures)
+    print(json.dumps(reports) if given.json else "\n\n".join(map(text, reports)))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "truth",
-        nargs="?",
-        default="friendly",
-        help="friendly, hostile, or a file of make_oracles.py",
+        "truths",
+        nargs="*",
+        default=["friendly"],
+        help="friendly, hostile, or files",
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=200, help="evaluations")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["T1"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(DEFAULT))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--budget", type=int, help="evaluations; full trainings in T1c")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="kept cells")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="pictures of convergence")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--no-run", dest="run", action="store_false", help="report what is kept")
     return parser.parse_args()
 
 
-def row(name: str, bench: Bench, values: np.ndarray, seconds: float) -> dict[str, object]:
-    """values (seeds, evaluations)."""
-    shares = bench.share(values)
-    at = [count for count in (25, 50, 100, 200, 300, 500) if count <= shares.shape[1]]
+def budget_of(task: str, asked: int | None) -> int:
+    return asked or BUDGETS.get(task, LIMITED)
+
+
+def wanted(given: argparse.Namespace) -> list[Cell]:
+    """Seeds first, so that a benchmark that is cut has some of every method."""
+    return [
+        Cell(word, task, method, seed)
+        for seed in range(given.seeds)
+        for word in given.truths
+        for task in given.tasks
+        for method in given.methods
+        if task != "T3" or method in FRONT_METHODS
+    ]
+
+
+def keep_all(cells: Sequence[Cell], folder: Path, given: argparse.Namespace) -> None:
+    """One thread a process: searches are many, and small."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    context = multiprocessing.get_context("spawn")
+    with bar, ProcessPoolExecutor(given.processes, mp_context=context) as pool:
+        shown = bar.add_task("cells", total=len(cells))
+        waiting = {
+            pool.submit(run, cell, folder, budget_of(cell.task, given.budget)): cell
+            for cell in cells
+        }
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                cell = waiting[done]
+                bar.update(shown, advance=1, description=f"{cell.task} {cell.method} {cell.seed}")
+        except BaseException:  # an interrupt, too: what waits must not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def read(task: Task, folder: Path, budget: int, methods: Iterable[str], seeds: int) -> Traces:
+    found: Traces = {}
+    for method in methods:
+        for seed in range(seeds):
+            trace = kept(Cell(task.truth, task.name, method, seed), folder, task, budget)
+            if trace is not None:
+                found.setdefault(method, {})[seed] = trace
+    return found
+
+
+def report_of(task: Task, found: Traces, budget: int) -> dict[str, object]:
+    return front_report(task, found) if task.front else gap_report(task, found, budget)
+
+
+def gap_report(task: Task, found: Traces, budget: int) -> dict[str, object]:
+    """Shares at numbers of evaluations, or of full trainings."""
+    median, best = ends(task, found)
+    once = {name: curves(task, one, budget, median, best) for name, one in found.items()}
+    again = {name: curves(task, one, budget, median, best, True) for name, one in found.items()}
+    rows = [
+        row(name, once, again[name], found[name], STEP if task.counted else 1.0) for name in found
+    ]
+    report = {"truth": task.truth, "task": task.name, "median": median, "best": best}
+    return {**report, "budget": budget, "methods": rows}
+
+
+def ends(task: Task, found: Traces) -> tuple[float, float]:
+    """The median random design, and the best that is known or that any method came upon."""
+    known = best_known(task.truth, task.name)
+    best = -np.inf if known is None else float(task.exact([known])[0])
+    for traces in found.values():
+        for trace in traces.values():
+            places = [task.space.places[at] for at in trace.places]
+            keeps = (task.goal.excess(trace.exact[:, 1:]) <= 0).all(axis=1)
+            values = task.goal.values(places, trace.exact[:, 0], trace.exact[:, 1:])
+            best = max(best, float(values[keeps].max(initial=-np.inf)))
+    return task.median, best
+
+
+def curves(
+    task: Task,
+    traces: dict[int, Trace],
+    budget: int,
+    median: float,
+    best: float,
+    again: bool = False,
+) -> np.ndarray:
+    """(seeds, n) shares; again: finalists measured again."""
+    rows = []
+    for trace in traces.values():
+        values = looked_best_again(task, trace) if again else looked_best(task, trace)
+        if task.counted:
+            values = by_cost(values, trace.costs, budget, STEP)
+        rows.append(
+            shares(values[: round(budget / STEP) if task.counted else budget], median, best)
+        )
+    return np.array(rows)
+
+
+def row(
+    name: str, once: dict[str, np.ndarray], again: np.ndarray, traces: dict[int, Trace], step: float
+) -> dict[str, object]:
+    """step: what lies between two columns of a curve. Evaluations None: half or more never came."""
+    mine = once[name]
+    count90 = needed(mine, 0.9)
+    at = [count for count in AT if count <= mine.shape[1] * step]
+    column = {count: round(count / step) - 1 for count in at}
+    reached = {goal: step * upper_median(needed(mine, goal)) for goal in MILESTONES}
     return {
         "method": name,
-        "share": {count: float(np.median(shares[:, count - 1])) for count in at},
-        "seeds": {count: shares[:, count - 1].round(3).tolist() for count in at},
-        "evaluations": {goal: needed(shares, goal) for goal in MILESTONES},
-        "cpu_s": seconds,
+        "seeds": len(mine),
+        "share": {count: float(np.median(mine[:, column[count]])) for count in at},
+        "share_measured_again": {count: float(np.median(again[:, column[count]])) for count in at},
+        "each_at_end": mine[:, -1].round(3).tolist(),
+        "needed": {goal: finite(value) for goal, value in reached.items()},
+        "reached_90": int(np.isfinite(count90).sum()),
+        "ratios": {
+            rival: ratio(once, reached[0.9], names, step) for rival, names in RIVALS.items()
+        },
+        "cpu_s": float(np.mean([trace.seconds / len(trace.costs) for trace in traces.values()])),
     }
 
 
-def needed(shares: np.ndarray, goal: float) -> float | None:
-    """Median evaluations to a share; None: half of the seeds or more never came to it."""
-    reached = (shares >= goal).any(axis=1)
-    first = np.where(reached, (shares >= goal).argmax(axis=1) + 1.0, np.inf)
-    median = float(np.sort(first)[len(first) // 2])
-    return median if np.isfinite(median) else None
+def ratio(
+    once: dict[str, np.ndarray], mine: float, rivals: Sequence[str], step: float
+) -> str | None:
+    """The best rival's evaluations to 90 % over the method's own; ">": it never came to it."""
+    there = [once[name] for name in rivals if name in once]
+    if not there or not np.isfinite(mine):
+        return None
+    theirs = min(step * upper_median(needed(one, 0.9)) for one in there)
+    most = max(one.shape[1] for one in there) * step
+    return f"{theirs / mine:.2f}" if np.isfinite(theirs) else f">{most / mine:.2f}"
 
 
-def table(rows: list[dict[str, object]], bench: Bench, given: argparse.Namespace) -> str:
-    """Shares in per cent; ratio: evaluations to 80 % of the real rival's, over the method's own."""
-    lines = [f"{given.truth}: median {bench.median:.2f}, best known {bench.best:.2f}"]
-    rival = next((one["evaluations"][0.8] for one in rows if one["method"] == REAL_RIVAL), None)
-    counts = list(rows[0]["share"])
-    heads = "".join(f"{f'at {count}':>8}" for count in counts)
-    lines.append(f"{'method':22}{heads}{'to 80 %':>9}{'to 90 %':>9}{'ratio':>7}")
+def finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def front_report(task: Task, found: Traces) -> dict[str, object]:
+    """Hypervolumes as shares of what all points of all methods dominate."""
+    worst = task.worst
+    every = [points(trace.exact) for traces in found.values() for trace in traces.values()]
+    union = hypervolume(np.concatenate(every), worst)
+    rows = []
+    for name, traces in found.items():
+        each = [volumes(trace, worst, AT) for trace in traces.values()]
+        at = [count for count in AT if all(count in one for one in each)]
+        rows.append(
+            {
+                "method": name,
+                "seeds": len(each),
+                "share": {n: float(np.median([one[n] for one in each])) / union for n in at},
+                "cpu_s": float(np.mean([t.seconds / len(t.costs) for t in traces.values()])),
+            }
+        )
+    return {"truth": task.truth, "task": task.name, "union": union, "methods": rows}
+
+
+def text(report: dict[str, object]) -> str:
+    """Shares in per cent; +: finalists measured again; n/m: seeds that came to 90 %."""
+    rows: list[dict[str, dict[object, object]]] = report["methods"]  # type: ignore[assignment]
+    counts = list(dict.fromkeys(count for one in rows for count in one["share"]))
+    front = "union" in report
+    unit = "trainings" if report["task"] == "T1c" else "evaluations"
+    lines = [f"{report['truth']} {report['task']}, shares in per cent at numbers of {unit}"]
+    heads = "".join(f"{count:>5}" for count in counts)
+    goals = "" if front else f"{'again':>7}{'to 80':>7}{'to 90':>7}{'90 %':>8}"
+    goals += "" if front else "".join(f"{f'x {rival}':>19}" for rival in RIVALS)
+    lines.append(f"{'method':22}{'seeds':>6}{heads}{goals}{'CPU-s':>8}")
     for one in rows:
-        shares = "".join(f"{100 * value:8.0f}" for value in one["share"].values())
-        found = one["evaluations"]
-        to = "".join(f"{found[goal] or f'>{given.budget}':>9}" for goal in MILESTONES)
-        ratio = f"{rival / found[0.8]:7.2f}" if rival and found[0.8] else f"{'-':>7}"
-        lines.append(f"{one['method']:22}{shares}{to}{ratio}")
+        line = f"{one['method']!s:22}{one['seeds']!s:>6}"
+        for count in counts:
+            share = one["share"].get(count)
+            line += f"{'':>5}" if share is None else f"{100 * float(str(share)):5.0f}"
+        if not front:
+            last = list(one["share_measured_again"].values())[-1]
+            line += f"{100 * float(str(last)):7.0f}"
+            line += "".join(f"{one['needed'][goal] or '-':>7}" for goal in MILESTONES)
+            line += f"{one['reached_90']}/{one['seeds']}".rjust(8)
+            line += "".join(f"{one['ratios'][rival] or '-':>19}" for rival in RIVALS)
+        lines.append(f"{line}{float(str(one['cpu_s'])):8.3f}")
     return "\n".join(lines)
+
+
+def picture(task: Task, found: Traces, budget: int, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    median, best = ends(task, found)
+    drawn = {name: curves(task, one, budget, median, best) for name, one in found.items()}
+    unit, step = ("full trainings", STEP) if task.counted else ("evaluations", 1.0)
+    count = next(iter(drawn.values())).shape[1]
+    name = f"{Path(task.truth).stem}-{task.name}".replace(":", "_")
+    draw(
+        drawn,
+        f"{task.name} on the {Path(task.truth).stem} truth: median and quartiles",
+        (unit, step * np.arange(1, count + 1)),
+        folder / f"{name}.png",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Looks long for the best pair of each assumed truth, without noise, and keeps it in a file.
+"""Looks long for the best pair of each truth and task, without noise, and keeps it in a file.
 
 Evolutions that keep their elite, several on each board alone, then one from all their elites.
 A stored pair is replaced only by a better one: run again with other seeds to look further.
@@ -10,27 +10,32 @@ import argparse
 import json
 
 import numpy as np
-from bench_search import BEST_KNOWN, Bench, best_known, truth
 from edgetran_host.cosearch.moves import cross, step
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.space import ProductSpace
 from make_oracles import TRUTHS
+from search_tasks import BEST_KNOWN, LIMITED, Task, best_known, known_as, task_of
 
 ELITE, CHILDREN, ROUNDS = 40, 40, 80
+ALONE = ("T1", *(f"T2-{board}" for board in LIMITED))  # of T3 there is no best pair
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--truths", nargs="+", default=list(TRUTHS))
+    parser.add_argument("--tasks", nargs="+", choices=ALONE, default=list(ALONE))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--restarts", type=int, default=4, help="on each board")
     given = parser.parse_args()
-    for name in TRUTHS:
-        bench = Bench(truth(name), best_known(name))
-        found = searched(bench, np.random.default_rng(given.seed), given.restarts)
-        value = float(bench.exact([found])[0])
-        print(f"{name}: stored {bench.best:.4f}, found {value:.4f}", flush=True)
-        if value > bench.best:
-            keep(name, found)
+    for word in given.truths:
+        for name in given.tasks:
+            task, known = task_of(word, name), best_known(word, name)
+            stored = -np.inf if known is None else float(task.exact([known])[0])
+            found = searched(task, np.random.default_rng(given.seed), given.restarts)
+            value = float(task.exact([found])[0])
+            print(f"{word} {name}: stored {stored:.4f}, found {value:.4f}", flush=True)
+            if value > stored:
+                keep(known_as(word, name), found)
 
 
 def keep(name: str, pair: Pair) -> None:
@@ -39,20 +44,20 @@ def keep(name: str, pair: Pair) -> None:
     BEST_KNOWN.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
-def searched(bench: Bench, rng: np.random.Generator, restarts: int) -> Pair:
+def searched(task: Task, rng: np.random.Generator, restarts: int) -> Pair:
     elites: list[Pair] = []
-    for place in bench.space.places:
-        alone = ProductSpace(bench.space.space, (place,))
+    for place in task.space.places:
+        alone = ProductSpace(task.space.space, (place,))
         for _ in range(restarts):
-            elites += evolved(bench, alone.sample(rng, ELITE, tied=True), alone, rng)
-    return evolved(bench, elites, bench.space, rng)[0]
+            elites += evolved(task, alone.sample(rng, ELITE, tied=True), alone, rng)
+    return evolved(task, elites, task.space, rng)[0]
 
 
 def evolved(
-    bench: Bench, alive: list[Pair], space: ProductSpace, rng: np.random.Generator
+    task: Task, alive: list[Pair], space: ProductSpace, rng: np.random.Generator
 ) -> list[Pair]:
     """The elite after ROUNDS of steps and crossings, the best first."""
-    values = bench.exact(alive)
+    values = task.exact(alive)
     for _ in range(ROUNDS):
         one, other = (
             [alive[at] for at in rng.integers(len(alive), size=CHILDREN)] for _ in range(2)
@@ -60,7 +65,7 @@ def evolved(
         born = [step(pair, space, rng) for pair in one]
         born += [cross(*parents, rng) for parents in zip(one, other)]
         new = list(dict.fromkeys(pair for pair in born if pair not in alive))
-        alive, values = [*alive, *new], np.concatenate([values, bench.exact(new)])
+        alive, values = [*alive, *new], np.concatenate([values, task.exact(new)])
         order = np.argsort(-values)[:ELITE]
         alive, values = [alive[at] for at in order], values[order]
     return alive
