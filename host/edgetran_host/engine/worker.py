@@ -12,8 +12,10 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from edgetran.progress import Progress
+from edgetran.progress import OnProgress
 from edgetran_protos.errors import EdgeTranError
+
+from edgetran_host.engine.engine import Task
 
 PR_SET_PDEATHSIG = 1  # Linux: a signal when the parent is gone
 PROGRESS, DONE, FAILED = "progress", "done", "failed"
@@ -33,7 +35,7 @@ def serve(connection: Connection, parent: int) -> None:
             task = connection.recv()
         except (EOFError, OSError):
             return
-        answer = _answer(connection, task)
+        answer = answer_of(task, lambda event: connection.send((PROGRESS, event)))
         try:
             connection.send(answer)
         except OSError:
@@ -56,12 +58,10 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _answer(connection: Connection, task: Any) -> tuple[str, Any]:
-    def tell(event: Progress) -> None:
-        connection.send((PROGRESS, event))
-
+def answer_of(task: Task, on_progress: OnProgress) -> tuple[str, Any]:
+    """DONE and the result, or FAILED with the error and its traceback."""
     try:
-        return DONE, task.run(tell)
+        return DONE, task.run(on_progress)
     except Exception as error:
         return FAILED, (portable(error), traceback.format_exc())
 
