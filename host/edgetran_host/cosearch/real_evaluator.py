@@ -5,8 +5,8 @@ measured on its board. One that breaks a limit gets no score. Otherwise the desi
 teacher's weights, is distilled as far as the fidelity goes, and its exported graph is scored
 on held-out rows. A score belongs to the graph, whatever board runs it.
 
-The ledger knows three kinds: "cost", of a design on a place; "training", of a design at one
-fidelity; "score", of such a design as one graph.
+The ledger knows "cost", of a design on a place; "foretold", the same by a surrogate; "training",
+of a design at one fidelity; "score", of such a design as one graph.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from edgetran_host.cosearch.assignment import (
 )
 from edgetran_host.cosearch.bundle_shelf import BundleShelf
 from edgetran_host.cosearch.evaluator import Evaluation, Evaluator, Request
+from edgetran_host.cosearch.foretelling import USUAL_WIDTH, Foreteller, undecided
 from edgetran_host.cosearch.goal import COSTS, Goal, Limits
 from edgetran_host.cosearch.outcome import Outcome
 from edgetran_host.cosearch.pair import Pair, Place
@@ -49,7 +50,7 @@ from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.identity import architecture_id
 from edgetran_host.vocabulary import can_trim
 
-COST, TRAINING, SCORE = "cost", "training", "score"
+COST, FORETOLD, TRAINING, SCORE = "cost", "foretold", "training", "score"
 WORK = "edgetran_host.cosearch.real_work"
 MEASURED, MODELLED = "measured", "modelled"
 FIGURES = {
@@ -71,10 +72,13 @@ class RealEvaluator(Evaluator):
         limits: Limits | None = None,
         on_progress: OnProgress = ignore,
         boards: Boards | None = None,
+        foretell_width: float = USUAL_WIDTH,
     ) -> None:
         """folder: of this search on this machine; engines on others must see it, too.
 
-        Finds the seed and the boards; trains nothing yet. Raises UsageError, BoardError.
+        foretell_width: of a surrogate's interval, as a share, up to which no board is asked;
+        0: boards are always asked. Finds the seed and the boards; trains nothing yet.
+        Raises UsageError, BoardError.
         """
         self.assignment = assignment
         self.folder = folder.resolve()
@@ -90,6 +94,7 @@ class RealEvaluator(Evaluator):
         self._product = ProductSpace(
             space_around(seed.config, seed.name, assignment.more_kinds), self._boards.places()
         )
+        self._foreteller = Foreteller(ledger, COST, foretell_width)
         self._shelf = BundleShelf(self.folder / "bundles", self._write_bundle)
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._preparing = threading.Lock()
@@ -121,9 +126,8 @@ class RealEvaluator(Evaluator):
 
     def evaluate(self, request: Request) -> Evaluation:
         self.prepare()
-        pair = request.pair
-        self._product.space.validate(pair.architecture)
-        cost = self._cost(pair)
+        self._product.space.validate(request.pair.architecture)
+        cost = self._cost(request.pair, request.fidelity == FULL)
         found = _outcome(None, cost)
         sources = _sources(cost)
         details: dict[str, Any] = {"cost": _shown(cost)}
@@ -138,13 +142,26 @@ class RealEvaluator(Evaluator):
     def _reference(self, place: Place) -> Outcome:
         self.prepare()
         request = Request(Pair(self.seed, place), TRANSFER)
-        return _outcome(self._score(request)[0]["score"], self._cost(request.pair))
+        return _outcome(self._score(request)[0]["score"], self._cost(request.pair, finalist=True))
 
     # Costs
 
-    def _cost(self, pair: Pair) -> dict[str, Any]:
+    def _cost(self, pair: Pair, finalist: bool) -> dict[str, Any]:
         key = self._cost_key(pair)
+        found = self._ledger.find(COST, key)
+        if found is None and not finalist:
+            found = self._foretold(key, pair)
+        if found is not None:
+            return found
         return self._ledger.pay(COST, key, lambda: self._measure(pair), self._on_progress).value
+
+    def _foretold(self, key: Mapping[str, Any], pair: Pair) -> dict[str, Any] | None:
+        """Once foretold, always foretold alike, until it is measured."""
+        found = self._ledger.find(FORETOLD, key)
+        if found is not None:  # maybe by a search with other limits
+            return None if undecided(found, self.limits) else found
+        found = self._foreteller.cost(key, pair.place.id, pair.architecture, self.limits)
+        return None if found is None else self._ledger.put(FORETOLD, key, found)
 
     def _measure(self, pair: Pair) -> dict[str, Any]:
         place = pair.place
@@ -297,6 +314,8 @@ def _outcome(score: float | None, cost: Mapping[str, Any]) -> Outcome:
 
 def _sources(cost: Mapping[str, Any]) -> dict[str, str]:
     """The bytes of a graph are counted, whatever board it is for."""
+    if "modelled" not in cost:
+        return {name: FORETOLD for name in COSTS if cost[name] is not None}
     source = MODELLED if cost["modelled"] else MEASURED
     found = {name: source for name in FIGURES if cost[name] is not None}
     return {**found, "size_bytes": MEASURED}

@@ -89,14 +89,14 @@ class RayEngine(Engine):
             self._open.pop(number, None)
             closed = self._closed
         error = ended.exception()
-        if error is None:
+        if closed or isinstance(error, self._ray.exceptions.TaskCancelledError):
+            future.set_exception(CancelledError())
+        elif error is None:
             kind, found = ended.result()
             if kind == DONE:
                 future.set_result(found)
             else:
                 future.set_exception(rebuilt(*found))
-        elif closed or isinstance(error, self._ray.exceptions.TaskCancelledError):
-            future.set_exception(CancelledError())
         else:
             why = str(error).strip().splitlines()[0]
             died = f"{task.name}: its process died {TRIES} times, {type(error).__name__}: {why}"

@@ -14,15 +14,20 @@ from tests.contracts.engine_contract import EngineContract
 HAS_RAY = importlib.util.find_spec("ray") is not None
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Engine]:
+    """One for all, since starting it takes seconds; the contract's last test closes it."""
+    with open_engine("ray", slots=2) as engine:
+        assert engine.slots == 2
+        yield engine
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_RAY, reason="needs Ray: pip install 'edgetran-host[ray]'")
 class TestRay(EngineContract):
-    @pytest.fixture(scope="class")
-    def engine(self) -> Iterator[Engine]:
-        """One for all, since starting a cluster takes seconds; the last test closes it."""
-        with open_engine("ray", slots=2) as engine:
-            assert engine.slots == 2
-            yield engine
+    @pytest.fixture
+    def engine(self, cluster: Engine) -> Engine:
+        return cluster
 
 
 @pytest.mark.slow
