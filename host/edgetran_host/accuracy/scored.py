@@ -19,12 +19,11 @@ from typing import Any
 
 from edgetran_protos.errors import ArchitectureError, DataError
 
-from edgetran_host.cosearch.evaluator import Evaluation, Request
+from edgetran_host.cosearch.fidelities import FULL, Seen
 from edgetran_host.space.architecture import Architecture
 
 FORMAT = "edgetran-scored-designs"
 VERSION = 1
-FULL = "full"
 MAKE = "python benchmarks/score_designs.py FOLDER makes such a table"
 
 
@@ -60,18 +59,15 @@ def _design(raw: Mapping[str, Any], names: Sequence[str]) -> ScoredDesign:
     )
 
 
-def scored_designs(
-    evaluations: Sequence[tuple[Request, Evaluation]], fidelity: str = FULL
-) -> list[ScoredDesign]:
-    """A search's own trials: each design that was trained to `fidelity`, its scores averaged.
+def scored_designs(seen: Sequence[Seen], fidelity: str = FULL) -> list[ScoredDesign]:
+    """A search's own: each design that was trained to `fidelity`, its scores averaged.
 
     Scores are of the design alone, so trials on several boards count as repeats.
     """
     found: dict[Architecture, dict[str, list[float]]] = {}
-    for request, evaluation in evaluations:
-        if evaluation.outcome.score is not None:
-            by_fidelity = found.setdefault(request.pair.architecture, {})
-            by_fidelity.setdefault(request.fidelity, []).append(evaluation.outcome.score)
+    for one in seen:
+        if one.score is not None:
+            found.setdefault(one.design, {}).setdefault(one.request.fidelity, []).append(one.score)
     means = {
         design: {name: sum(scores) / len(scores) for name, scores in by_fidelity.items()}
         for design, by_fidelity in found.items()
@@ -81,3 +77,9 @@ def scored_designs(
         for design, scores in means.items()
         if fidelity in scores
     ]
+
+
+def shared_fidelities(designs: Sequence[ScoredDesign]) -> list[str]:
+    """Cheap ones that every design was scored at."""
+    names = [set(one.cheap) for one in designs]
+    return [name for name in designs[0].cheap if all(name in each for each in names)]

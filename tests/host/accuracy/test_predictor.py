@@ -13,10 +13,11 @@ import pytest
 from edgetran_host.accuracy import gate as gates
 from edgetran_host.accuracy.predictor import AccuracyPredictor
 from edgetran_host.accuracy.scored import ScoredDesign, scored_designs
-from edgetran_host.accuracy.screening import screen
+from edgetran_host.accuracy.screening import predictor_of, screen, worthwhile
 from edgetran_host.accuracy.storing import load, save
 from edgetran_host.cosearch.evaluator import Evaluation, Request
 from edgetran_host.cosearch.features import ArchitectureFeatures
+from edgetran_host.cosearch.fidelities import Seen
 from edgetran_host.cosearch.moves import tie
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.score_truth import ScoreTruth
@@ -194,36 +195,69 @@ def test_a_damaged_file_is_refused(
 
 def test_scores_of_a_search_are_means_over_repeats() -> None:
     one, other = drawn(2, 0)
-    evaluations = [
+    seen = [
         evaluated(one, "transfer", 0.6),
         evaluated(one, "full", 0.8),
         evaluated(one, "full", 0.9, place=1),
         evaluated(other, "transfer", 0.7),
         evaluated(other, "full", None),
     ]
-    (found,) = scored_designs(evaluations)
+    (found,) = scored_designs(seen)
     assert found == ScoredDesign(one, pytest.approx(0.85), {"transfer": pytest.approx(0.6)})
 
 
-def evaluated(
-    design: Architecture, fidelity: str, score: float | None, place: int = 0
-) -> tuple[Request, Evaluation]:
+def evaluated(design: Architecture, fidelity: str, score: float | None, place: int = 0) -> Seen:
     pair = Pair(design, PLACES[place])
-    return Request(pair, fidelity), Evaluation(replace(outcome_of(pair), score=score), 1.0)
+    return Seen(
+        Request(pair, fidelity), Evaluation(replace(outcome_of(pair), score=score), training_cost=1)
+    )
 
 
-def test_screening_trains_unless_a_skilled_interval_says_no(
-    features: ArchitectureFeatures, skilled: AccuracyPredictor
+@pytest.fixture(scope="module")
+def seen() -> list[Seen]:
+    """All designs at the cheap fidelity, all but the last two trained whole."""
+    designs = trained(drawn(COUNT + 2, 0), 0)
+    cheap = [evaluated(one.architecture, "transfer", one.cheap["transfer"]) for one in designs]
+    return cheap + [evaluated(one.architecture, "full", one.score) for one in designs[:-2]]
+
+
+def test_what_cannot_become_the_best_is_not_trained(
+    features: ArchitectureFeatures, seen: list[Seen]
 ) -> None:
-    pair = Pair(drawn(1, 7)[0], PLACES[0])
-    goal, outcome = toy_goal(), outcome_of(pair)
-    found = skilled.predict([pair.architecture])
-    at_best = goal.value(pair.place, replace(outcome, score=float(found.high[0])))
-    assert screen(skilled, goal, pair, outcome, at_best - 1e-6).train
-    refused = screen(skilled, goal, pair, outcome, at_best + 1e-6)
-    assert not refused.train
-    assert refused.foretold is not None
-    assert refused.foretold == pytest.approx((found.low[0], found.value[0], found.high[0]))
-    blind = AccuracyPredictor(features, shuffled(trained(drawn(COUNT, 0), 0), 0))
-    assert screen(blind, goal, pair, outcome, 1e9).train
-    assert "times the error" in screen(blind, goal, pair, outcome, 1e9).reason
+    predictor, goal = predictor_of(features, seen), toy_goal()
+    assert predictor.gate.passes
+    best = max(
+        goal.value(one.request.pair.place, one.evaluation.outcome) for one in seen[COUNT + 2 :]
+    )
+    wanted = [Request(one.request.pair, "full") for one in seen[: COUNT + 2]]
+    kept = worthwhile(wanted, seen, goal, predictor)
+    assert 0 < len(kept) < len(wanted)
+    for request, one in zip(wanted, seen):
+        found = screen(request, seen, goal, predictor)
+        cheap = None if predictor.cheap is None else np.array([one.score])
+        (high,) = predictor.predict([one.design], cheap).high
+        hope = goal.value(request.pair.place, replace(one.evaluation.outcome, score=float(high)))
+        assert found.train == (hope > best) == (request in kept)
+        assert found.foretold is not None
+        assert found.foretold[2] == pytest.approx(high)
+    assert worthwhile([Request(wanted[0].pair, "short")], seen, goal, predictor)
+
+
+def test_without_skill_everything_is_trained(
+    features: ArchitectureFeatures, seen: list[Seen]
+) -> None:
+    for predictor in (
+        predictor_of(features, seen[: COUNT + 2 + gates.LEAST_DESIGNS - 1]),
+        AccuracyPredictor(features, shuffled(scored_designs(seen), 0)),
+    ):
+        wanted = [Request(one.request.pair, "full") for one in seen[: COUNT + 2]]
+        assert worthwhile(wanted, seen, toy_goal(), predictor) == wanted
+        assert predictor.gate.describe() in screen(wanted[0], seen, toy_goal(), predictor).reason
+
+
+def test_a_pair_nobody_saw_has_no_costs(
+    features: ArchitectureFeatures, seen: list[Seen], skilled: AccuracyPredictor
+) -> None:
+    unseen = Request(Pair(drawn(1, 99)[0], PLACES[0]), "full")
+    with pytest.raises(DataError, match="not seen yet"):
+        screen(unseen, seen, toy_goal(), skilled)
