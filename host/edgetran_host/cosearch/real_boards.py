@@ -117,8 +117,14 @@ class Boards:
         target = self._targets[place.board]
         with self._turns[place.board]:
             try:
+                before = self._known[target]
                 board = self._connections.get(target) or self._open(target)
                 known = self._known[target]
+                if known != before:  # what was measured so far goes by another key
+                    raise BoardError(
+                        f"{target} is not what it was: its runtimes or settings changed",
+                        hint="ask again; what it costs now is measured anew",
+                    )
                 with self._quiet() if known.is_here else nullcontext():
                     return known, self._record(board, bundle, on_progress)
             except BoardError as error:

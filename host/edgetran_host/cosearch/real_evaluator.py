@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgetran.progress import OnProgress, ignore
+from edgetran.progress import OnProgress, Progress, ignore
 from edgetran.results import Measurement, Quantity
 from edgetran_protos.bundle import Bundle
 
@@ -83,7 +83,8 @@ class RealEvaluator(Evaluator):
         self.assignment = assignment
         self.folder = folder.resolve()
         self.limits = limits or Limits()
-        self._ledger, self._engine, self._on_progress = ledger, engine, on_progress
+        self._ledger, self._engine, self._listener = ledger, engine, on_progress
+        self._telling = threading.Lock()
         RunDirectory.create(self.folder, assignment.job())
         seed = load_seed(assignment.seed)
         cuttable = can_trim(seed.tokenizer_json)
@@ -95,7 +96,9 @@ class RealEvaluator(Evaluator):
             space_around(seed.config, seed.name, assignment.more_kinds), self._boards.places()
         )
         self._foreteller = Foreteller(ledger, COST, foretell_width)
-        self._shelf = BundleShelf(self.folder / "bundles", self._write_bundle)
+        self._shelf = BundleShelf(
+            self.folder / "bundles" / str(self.vocabulary or "all"), self._write_bundle
+        )
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._preparing = threading.Lock()
         self._prepared: Mapping[str, Any] | None = None
@@ -143,6 +146,11 @@ class RealEvaluator(Evaluator):
         self.prepare()
         request = Request(Pair(self.seed, place), TRANSFER)
         return _outcome(self._score(request)[0]["score"], self._cost(request.pair, finalist=True))
+
+    def _on_progress(self, event: Progress) -> None:
+        """Several evaluations may be under way, each in a thread of its caller."""
+        with self._telling:
+            self._listener(event)
 
     # Costs
 

@@ -1,8 +1,8 @@
 """What evaluating a design takes, as tasks that an engine runs: teach, cut, train, export, score.
 
-EVALUATIONS/stages, seed                    the teacher, its targets and saliency, as a deploy run's
-EVALUATIONS/designs/ID/FIDELITY-SEED/model  weights of a trained design
-EVALUATIONS/bundles                         untrained designs on their way to a board
+EVALUATIONS/stages, seed           the teacher, its targets and saliency, as a deploy run's
+EVALUATIONS/designs/PIECES/ID/...  weights of a trained design, by fidelity and seed
+EVALUATIONS/bundles/PIECES         untrained designs on their way to a board
 
 A process keeps the data and the teacher for its next task.
 """
@@ -61,7 +61,8 @@ class Trainee:
     @property
     def place(self) -> Path:
         design = architecture_id(self.architecture)[:DIGITS]
-        return self.folder / "designs" / design / f"{self.fidelity}-{self.seed}"
+        pieces = str(self.vocabulary or "all")
+        return self.folder / "designs" / pieces / design / f"{self.fidelity}-{self.seed}"
 
     @property
     def weights(self) -> Path:
