@@ -6,6 +6,7 @@ measures one bundle at a time; a lost connection is made anew for the next.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import edgetran
+import edgetran_devices
 from edgetran.progress import OnProgress
 from edgetran.results import BoardInfo, Measurement
 from edgetran_protos.bundle import Bundle
@@ -34,6 +36,7 @@ from edgetran_host.job.searching import (
 
 THIS_MACHINE = ("local", "localhost", "127.", "[::1]", "unix:")
 ATTEMPTS = 2  # at a valid measurement
+DIGITS = 16  # of the digest of an emulated board's model
 PROTOCOL = {
     "version": 1,
     "blocks": MEASURE_BLOCKS,
@@ -188,7 +191,9 @@ def _describe(target: str, info: BoardInfo) -> KnownBoard:
     name = f"{info.board}:{info.unit}"
     identity: dict[str, Any] = {"board": name, "modelled": info.emulated}
     if info.emulated:
+        unit = edgetran_devices.load_board(info.board).units[info.unit]
         identity |= {"calibration": info.calibration, "daemon": info.daemon_version}
+        identity["model"] = hashlib.sha256(repr(unit).encode()).hexdigest()[:DIGITS]
     else:
         machine = ("soc", "cpu_count", "memory_bytes", "host_platform", "threads")
         identity |= {key: getattr(info, key) for key in machine}
