@@ -4,12 +4,16 @@ It starts with one block repeated, boards in turn. Then each output has a model,
 is the pair of highest expected improvement of the goal; every fourth one of its upper
 quantile. With probability alpha it is the pair the models know least about, with probability
 beta a random one. The gradient's slot (`gradient_query`) takes part while it wins.
+
+Where trainings have a price (`pricing`), it starts with a few relatives (`lineage`), all later ones are
+priced by what they inherit, explorations too, and the best designs are looked at on all
+boards, where they cost no training.
 Source: the method's specification, sections 7.2 and 7.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +30,7 @@ from edgetran_host.cosearch.designer import Designer
 from edgetran_host.cosearch.front import objectives
 from edgetran_host.cosearch.goal import Goal
 from edgetran_host.cosearch.gradient_query import gradient_queries
-from edgetran_host.cosearch.outcome import Trial
+from edgetran_host.cosearch.lineage import lineage_pairs
 from edgetran_host.cosearch.outputs import (
     OUTPUTS,
     SCORE,
@@ -36,15 +40,22 @@ from edgetran_host.cosearch.outputs import (
     OutputModels,
 )
 from edgetran_host.cosearch.pair import Pair
-from edgetran_host.cosearch.querying import Effort, Query, candidates, climb
+from edgetran_host.cosearch.pricing import Pricing, TrainingCost
+from edgetran_host.cosearch.querying import (
+    Effort,
+    Query,
+    candidates,
+    climb,
+    everywhere,
+    mutate,
+)
 from edgetran_host.cosearch.space import ProductSpace
 from edgetran_host.cosearch.starting import starting_pairs
 from edgetran_host.space.architecture import Architecture
 
-TrainingCost = Callable[[Sequence[Pair], Sequence[Trial]], np.ndarray]
-"""Pairs and all trials -> (n,) what trying each would cost, as `Trial.training_cost`."""
-
 STARTS = 10
+PRICED_STARTS = 5  # relatives, since a stranger costs a whole training
+PRICED_BEST, PRICED_CHANCES = 8, 32  # trials that a draw by chance descends from; of so many
 STARTING, BY_CHANCE = "one of the first, before any model", "by chance"  # reasons
 QUANTILE_EVERY = 4
 DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
@@ -53,7 +64,6 @@ GROWTH = 1 / 8  # then whenever there are so many more
 GRADIENT_EVERY = 2  # trials; its queries must beat the climbed one to be asked
 GRADIENT_STARTS = 2  # of the climbed, and of the best trials
 DRAWS = 512  # of what trials are worth
-LEAST_COST = 1e-3  # of a training: an evaluation is never free
 
 
 @dataclass(frozen=True)
@@ -72,25 +82,36 @@ class Boshcode(Designer):
         goal: Goal,
         seed: int,
         *,
-        starts: int = STARTS,
+        starts: int | None = None,
         exploration: Exploration = EXPLORATION,
         effort: Effort = EFFORT,
         foretell: Foretell | None = None,
         training_cost: TrainingCost | None = None,
+        trainings: float | None = None,
         whole_front: bool = False,
     ) -> None:
-        """whole_front: look for all trade-offs, not for the best value of the goal."""
+        """training_cost: None, where all trainings cost alike; trainings: the budget of them.
+
+        whole_front: look for all trade-offs, not for the best value of the goal.
+        """
         super().__init__(seed)
         self._product = product
         self._goal = goal
-        self._starts = starting_pairs(product, starts, seed)
+        self._pricing = None if training_cost is None else Pricing(training_cost, trainings)
         self._exploration = exploration
         self._effort = effort
         self._foretell = foretell
-        self._training_cost = training_cost
         self._whole_front = whole_front
         self._describer = Describer(product.space, product.places)
+        self._starts = self._first(starts)
         self._learnt: tuple[int, dict[int, np.ndarray]] = (0, {})
+
+    def _first(self, count: int | None) -> list[Pair]:
+        if self._pricing is None:
+            return starting_pairs(self._product, STARTS if count is None else count, self.seed)
+        count = PRICED_STARTS if count is None else count
+        features = self._describer.features
+        return lineage_pairs(self._product, features, self._pricing, count, self.seed)
 
     def draws(self, pairs: Sequence[Pair], count: int = DRAWS) -> np.ndarray:
         """(count, n) what the goal may come to, by all trials; -inf where a limit breaks.
@@ -125,11 +146,31 @@ class Boshcode(Designer):
 
     def _random(self, taken: set[Pair], rng: np.random.Generator) -> Pair | None:
         self.reason = BY_CHANCE
+        if self._pricing is not None:
+            near = [pair for pair in self._near_best(rng) if pair not in taken]
+            if near:
+                return self._pricing.draw(near, self.trials, rng)
         for _ in range(100):
             for pair in self._product.sample(rng, 16, tied=bool(rng.random() < 0.5)):
                 if pair not in taken:
                     return pair
         return None
+
+    def _near_best(self, rng: np.random.Generator) -> list[Pair]:
+        """Different descendants of the best trials, as they were seen."""
+        worth = {
+            trial.pair: self._goal.value(trial.pair.place, trial.outcome)
+            for trial in self.trials
+            if trial.outcome.score is not None
+        }
+        best = sorted(worth, key=worth.__getitem__, reverse=True)[:PRICED_BEST]
+        if not best:
+            return []
+        found = [
+            mutate(best[int(rng.integers(len(best)))], self._product, rng, int(rng.integers(1, 4)))
+            for _ in range(PRICED_CHANCES)
+        ]
+        return list(dict.fromkeys(found))
 
     def _models(self) -> OutputModels:
         """All trials, with scales learnt on the first so many: resuming learns them alike."""
@@ -154,7 +195,7 @@ class Boshcode(Designer):
             return FrontGrowth(models, normal, points)
         number = len(self.trials) + len(self.pending)
         best = self._best_expected(models)
-        if best is not None and number % QUANTILE_EVERY == 0:
+        if best is not None and number % QUANTILE_EVERY == 0 and self._pricing is None:
             return Quantile(models, normal)
         return Improvement(models, normal, best, self._spread())
 
@@ -167,13 +208,14 @@ class Boshcode(Designer):
     ) -> list[Query]:
         def value(pairs: Sequence[Pair]) -> np.ndarray:
             found = acquisition.values(models.believe(pairs), [pair.place for pair in pairs])
-            if self._training_cost and isinstance(acquisition, (Improvement, FrontGrowth)):
-                cost = self._training_cost(pairs, self.trials)
-                found = found - np.log(np.maximum(cost, LEAST_COST))
+            if self._pricing is not None:
+                found = found - self._pricing.discount(pairs, self.trials)
             return found
 
         parents = self._parents(models)
         starts = candidates(self._product, parents, rng, self._effort)
+        if self._pricing is not None:
+            starts += everywhere(parents, self._product)
         climbed = climb(value, self._product, starts, taken, rng, self._effort)
         if len(self.trials) % GRADIENT_EVERY or not climbed:
             return climbed

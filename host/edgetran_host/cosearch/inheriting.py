@@ -17,7 +17,7 @@ of BERT-Base's pretraining by starting from half of its weights, so the cost is 
 to 5 % of the steps, so it ends at a floor (the method's specification, section 8). That the
 score after such a training equals that of a full one is assumed too.
 
-`training_costs` is a `boshcode.TrainingCost`. To charge a trial: `Trial(pair, outcome,
+`training_costs` is a `pricing.TrainingCost`. To charge a trial: `Trial(pair, outcome,
 float(training_costs([pair], trials)[0]))`, with all trials before it. `Inheriting(seed=...)`
 is the same where a pretrained seed may be inherited from.
 """
