@@ -5,9 +5,9 @@ is the pair of highest expected improvement of the goal; every fourth one of its
 quantile. With probability alpha it is the pair the models know least about, with probability
 beta a random one. The gradient's slot (`gradient_query`) takes part while it wins.
 
-Where trainings have a price (`pricing`), it starts with a few relatives (`lineage`), all later ones are
-priced by what they inherit, explorations too, and the best designs are looked at on all
-boards, where they cost no training.
+Where trainings have a price (`pricing`), it starts with a few relatives (`lineage`); later
+designs, explorations too, are priced by what they inherit, and the best ones are looked at
+on all boards, where they cost no training.
 Source: the method's specification, sections 7.2 and 7.4.
 """
 

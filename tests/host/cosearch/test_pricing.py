@@ -30,13 +30,14 @@ def paying_search(designer: Boshcode, count: int) -> list[Trial]:
 
 def test_it_begins_with_one_design_and_lives_on_what_that_hands_on() -> None:
     designer = Boshcode(PRODUCT, toy_goal(), 0, effort=SMALL, training_cost=training_costs)
-    costs = [trial.training_cost for trial in paying_search(designer, 24)]
+    costs = [trial.training_cost for trial in paying_search(designer, 12)]
     assert costs[0] == 1
     assert max(costs[1:5]) < 1
     assert np.mean(costs[1:]) < 0.4
     assert 0 in costs  # a trained design on another board
 
 
+@pytest.mark.slow
 def test_it_is_better_for_the_same_trainings_than_without_prices() -> None:
     goal = toy_goal()
 
@@ -66,7 +67,7 @@ def test_explorations_are_priced_too(exploration: Exploration) -> None:
         training_cost=Inheriting(floor=0.01),
     )
     designer.update(try_pairs(PAIRS[:8]))
-    asked = designer.suggest(8)
+    asked = designer.suggest(5)
     assert Inheriting(floor=0.01)(asked, designer.trials).mean() < 0.5
 
 
