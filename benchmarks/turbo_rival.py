@@ -88,7 +88,7 @@ def _sampled(
 
     torch.manual_seed(int(session.rng.integers(2**31)))
     kept = np.argsort(-y)[:KEPT]
-    scaled = (y[kept] - y[kept].mean()) / (y[kept].std() or 1.0)
+    scaled = (y[kept] - y[kept].mean()) / (y[kept].std(ddof=1) or 1.0)
     inputs, targets = torch.tensor(x[kept]), torch.tensor(scaled)[:, None]
     model = SingleTaskGP(inputs, targets, outcome_transform=None)
     fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
