@@ -1,11 +1,13 @@
-"""Makes two assumed truths to compare searches on: a friendly one and a hostile one.
+"""Makes three assumed truths to compare searches on: friendly, hostile, unseen.
 
 Costs are those of the surrogates that come with edgetran. Scores are assumed; what is known
 of them anchors the means: GLUE of the published BERT miniatures (Turc et al., 2019,
 arXiv:1908.08962, table of the release) and of BERT-Base (Devlin et al., 2019).
 `friendly`: smooth in sizes and saturating shares of head kinds, so that good designs are
 nearly tied. `hostile`: positions want different things, even and odd layers differ, neighbours
-pair, the narrowest layer is a bottleneck, and there are thresholds.
+pair, the narrowest layer is a bottleneck, and there are thresholds. `unseen`: as unkind, but
+which positions, pairings and thresholds matter, and which kinds of head, is drawn from a seed;
+no search was tuned on it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from edgetran_host.cosearch.board_truth import truth_of
 from edgetran_host.cosearch.oracle import Oracle
 from edgetran_host.cosearch.score_truth import FEATURES, TRAITS, ScoreTruth, features
 from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.design_space import DesignSpace
+from edgetran_host.space.sampling import sample
 from edgetran_host.surrogates.shipped import load_shipped
 from scipy.optimize import nnls
 
@@ -149,6 +153,40 @@ def hostile() -> ScoreTruth:
     return anchored(linear, quadratic, directions, steps)
 
 
+def unseen() -> ScoreTruth:
+    """The friendly one's sizes; all that distinguishes kinds and positions is drawn."""
+    rng = np.random.default_rng(20261126)
+    mild = friendly()
+    linear, quadratic = mild.linear.copy(), mild.quadratic.copy()
+    effects = rng.permutation(list(KIND_EFFECTS.values()))
+    for kind, effect in zip(KIND_EFFECTS, effects):
+        linear[AT[f"mean_{kind}_share"]] = effect
+    pools = ("ends", "middle", "parity", "jump")
+    names = [f"{pool}_{trait}" for pool in pools for trait in TRAITS]
+    for name in rng.choice(names, 14, replace=False):  # times the depth, as in the hostile one
+        quadratic[AT["depth"], AT[name]] += rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
+    for trait in rng.choice(TRAITS[:6], 2, replace=False):
+        linear[AT[f"least_{trait}"]] = 0.5
+    for _ in range(16):  # pairings of unlike features, means among them
+        one, other = (
+            AT[f"{rng.choice(['mean', 'ends', 'middle', 'parity'])}_{rng.choice(TRAITS)}"]
+            for _ in range(2)
+        )
+        quadratic[one, other] += rng.choice([-0.5, 0.5])
+    directions, steps = np.zeros((6, len(FEATURES))), np.zeros((6, 3))
+    drawn = features(sample(DesignSpace.flexibert2(), 300, rng))
+    for at in range(len(steps)):  # thresholds where random designs stand on both sides
+        chosen = rng.choice(len(FEATURES), 2, replace=False)
+        directions[at, chosen] = rng.choice([-1.0, 1.0], 2)
+        along = drawn @ directions[at]
+        steps[at] = (
+            rng.uniform(0.15, 0.35),
+            np.quantile(along, rng.uniform(0.5, 0.9)),
+            0.2 * along.std(),
+        )
+    return anchored(linear, quadratic, directions, steps)
+
+
 def anchored(
     linear: np.ndarray, quadratic: np.ndarray, directions: np.ndarray, steps: np.ndarray
 ) -> ScoreTruth:
@@ -178,7 +216,7 @@ def anchored(
     )
 
 
-TRUTHS = {"friendly": friendly, "hostile": hostile}
+TRUTHS = {"friendly": friendly, "hostile": hostile, "unseen": unseen}
 
 if __name__ == "__main__":
     main()

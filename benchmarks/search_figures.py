@@ -17,7 +17,7 @@ def draw(
     """curves: shares (seeds, n) by method; along: the axis's name, and (n,) where it stands."""
     from matplotlib.figure import Figure  # of the training extra
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     name, x = along
     for at, (method, found) in enumerate(sorted(curves.items(), key=_last, reverse=True)):
@@ -31,7 +31,7 @@ def draw(
     for share in (0.8, 0.9):
         axes.axhline(share, color="grey", lw=0.8, ls=":")
     axes.set(title=title, xlabel=name, ylabel="share of the gap", ylim=(0, 1.02), xlim=(0, x[-1]))
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=DOTS_AN_INCH)
 
 

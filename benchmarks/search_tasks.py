@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,7 @@ class Task:
         return digest.hexdigest()
 
 
+@lru_cache
 def task_of(truth_name: str, name: str) -> Task:
     """Raises UsageError for a task that there is not."""
     if name not in TASKS:
