@@ -57,7 +57,7 @@ def main() -> None:
     for word in given.truths:
         for name in given.tasks:
             task, budget = task_of(word, name), budget_of(name, given.budget)
-            found = read(task, folder, budget, given.methods, given.seeds)
+            found = read(task, folder, given.methods, given.seeds)
             if found:
                 report = (
                     front_report(task, found) if task.front else gap_report(task, found, budget)
@@ -126,11 +126,12 @@ def keep_all(cells: Sequence[Cell], folder: Path, given: argparse.Namespace) -> 
             raise
 
 
-def read(task: Task, folder: Path, budget: int, methods: Iterable[str], seeds: int) -> Traces:
+def read(task: Task, folder: Path, methods: Iterable[str], seeds: int) -> Traces:
+    """All that is kept, cells of a smaller budget too."""
     found: Traces = {}
     for method in methods:
         for seed in range(seeds):
-            trace = kept(Cell(task.truth, task.name, method, seed), folder, task, budget)
+            trace = kept(Cell(task.truth, task.name, method, seed), folder, task)
             if trace is not None:
                 found.setdefault(method, {})[seed] = trace
     return found
@@ -173,16 +174,15 @@ def curves(
     best: float,
     again: bool = False,
 ) -> np.ndarray:
-    """(seeds, n) shares; again: finalists measured again."""
+    """(seeds, n) shares, as long as the shortest; again: finalists measured again."""
     rows = []
     for trace in traces.values():
         values = looked_best_again(task, trace) if again else looked_best(task, trace)
         if task.counted:
             values = by_cost(values, trace.costs, budget, STEP)
-        rows.append(
-            shares(values[: round(budget / STEP) if task.counted else budget], median, best)
-        )
-    return np.array(rows)
+        rows.append(shares(values if task.counted else values[:budget], median, best))
+    shortest = min(map(len, rows))
+    return np.array([one[:shortest] for one in rows])
 
 
 def row(
@@ -276,7 +276,7 @@ def picture(task: Task, found: Traces, budget: int, folder: Path) -> None:
     median, best = ends(task, found)
     drawn = {name: curves(task, one, budget, median, best) for name, one in found.items()}
     unit, step = ("full trainings", STEP) if task.counted else ("evaluations", 1.0)
-    count = next(iter(drawn.values())).shape[1]
+    count = max(one.shape[1] for one in drawn.values())
     name = f"{Path(task.truth).stem}-{task.name}".replace(":", "_")
     draw(
         drawn,

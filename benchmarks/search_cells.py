@@ -79,7 +79,7 @@ def run(cell: Cell, folder: Path, budget: float) -> None:
     part.replace(path)
 
 
-def kept(cell: Cell, folder: Path, task: Task, budget: float) -> Trace | None:
+def kept(cell: Cell, folder: Path, task: Task, budget: float = 0) -> Trace | None:
     """None: not run yet, of another truth, or with less of a budget."""
     path = cell.path(folder)
     if not path.exists():

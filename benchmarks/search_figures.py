@@ -26,8 +26,9 @@ def draw(
         colour = "black" if ours else f"C{at % 10}"
         dashes = "-" if at < 10 else "--"
         label = f"{method} ({len(found)} seeds)"
-        axes.plot(x, middle, dashes, color=colour, lw=2.5 if ours else 1.3, label=label)
-        axes.fill_between(x, low, high, color=colour, alpha=0.15 if ours else 0.07, lw=0)
+        along_x = x[: found.shape[1]]
+        axes.plot(along_x, middle, dashes, color=colour, lw=2.5 if ours else 1.3, label=label)
+        axes.fill_between(along_x, low, high, color=colour, alpha=0.15 if ours else 0.07, lw=0)
     for share in (0.8, 0.9):
         axes.axhline(share, color="grey", lw=0.8, ls=":")
     axes.set(title=title, xlabel=name, ylabel="share of the gap", ylim=(0, 1.02), xlim=(0, x[-1]))

@@ -40,9 +40,9 @@ def looked_best_again(task: Task, trace: Trace) -> np.ndarray:
 
 
 def by_cost(values: np.ndarray, costs: np.ndarray, budget: float, step: float) -> np.ndarray:
-    """values and costs (n,) of trials -> what is known after each `step` of the budget."""
+    """values and costs (n,) of trials -> what is known after each `step` that was spent."""
     spent = np.cumsum(costs)
-    marks = np.arange(step, budget + step / 2, step)
+    marks = np.arange(step, min(budget, spent[-1]) + step / 2, step)
     at = np.searchsorted(spent, marks + 1e-9, side="right") - 1
     return np.where(at < 0, -np.inf, values[np.maximum(at, 0)])
 

@@ -150,7 +150,7 @@ def test_shares_and_evaluations_needed(benchmark: dict[str, ModuleType]) -> None
     assert scores.needed(curves, 0.9).tolist() == [2.0, 3.0, np.inf]
     assert scores.upper_median(scores.needed(curves, 0.9)) == 3.0
     spent = scores.by_cost(
-        np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.25, 1.0]), budget=2.5, step=0.5
+        np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.25, 1.25]), budget=9.0, step=0.5
     )
     assert spent.tolist() == [-np.inf, 1.0, 2.0, 2.0, 3.0]
 
