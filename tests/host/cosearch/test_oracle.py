@@ -1,4 +1,4 @@
-"""The oracle: its formulas against slow ones, files, noise, and the two truths that are made."""
+"""The oracle: its formulas against slow ones, files, noise, and the truths that are made."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_dev_rows_of_a_design_stay_the_same(hostile: Oracle, pairs: list[Pai
     assert np.std(errors) == pytest.approx(0.004, rel=0.15)
 
 
-@pytest.mark.parametrize("name", ["friendly", "hostile"])
+@pytest.mark.parametrize("name", ["friendly", "hostile", "unseen"])
 def test_truths_are_anchored_to_published_scores(making: ModuleType, name: str) -> None:
     truth: ScoreTruth = making.TRUTHS[name]()
     for (layers, hidden), known in making.ANCHORS.items():
