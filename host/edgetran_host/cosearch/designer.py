@@ -24,6 +24,7 @@ class Designer(abc.ABC):
         self.trials: list[Trial] = []
         self.pending: list[Pair] = []  # suggested, not told yet
         self.reason = ""  # of the last suggestion, in a few words; a method may write it
+        self.failed: list[Pair] = []  # gave nothing, and will not
 
     def suggest(self, count: int = 1) -> list[Pair]:
         """`count` different pairs, none told or pending; fewer when the space has no more."""
@@ -47,9 +48,14 @@ class Designer(abc.ABC):
         self.trials.clear()
         self.update(trials)
 
+    def give_up(self, pair: Pair) -> None:
+        """The pair gave nothing: its board was lost, its training diverged."""
+        self.failed.append(pair)
+        self.pending = [one for one in self.pending if one != pair]
+
     def taken(self) -> set[Pair]:
         """What must not be suggested again."""
-        return {trial.pair for trial in self.trials} | set(self.pending)
+        return {trial.pair for trial in self.trials} | set(self.pending) | set(self.failed)
 
     @abc.abstractmethod
     def _suggest(self, rng: np.random.Generator) -> Pair | None:
@@ -57,4 +63,5 @@ class Designer(abc.ABC):
 
     def _rng(self) -> np.random.Generator:
         """Anew for each suggestion, since a generator's state dies with the process."""
-        return np.random.default_rng([self.seed, len(self.trials), len(self.pending)])
+        ended = len(self.trials) + len(self.failed)
+        return np.random.default_rng([self.seed, ended, len(self.pending)])

@@ -26,6 +26,7 @@ from datetime import datetime
 import optuna
 from edgetran_protos.errors import UsageError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from edgetran_host.cosearch.brief import Brief
@@ -56,6 +57,7 @@ class Asked:
     turn: int
     role: str = "search"  # one of ROLES; a finalist is evaluated again
     suggesting_s: float = 0.0  # that the designer took
+    training_cost: float | None = None  # of it, by the designs told then; None: left to evaluate
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class History:
         names = names_in(url)
         if name not in names and (name or len(names) != 1):
             held = f"it holds {', '.join(names)}" if names else "it holds none"
-            raise UsageError(f"{url} does not hold {name or 'one search'}", hint=held)
+            raise UsageError(f"{shown(url)} does not hold {name or 'one search'}", hint=held)
         storage = _storage(url)
         with _told(url):
             study = optuna.load_study(
@@ -210,6 +212,14 @@ def names_in(url: str) -> list[str]:
     return [one.study_name for one in found if BRIEF in one.user_attrs]
 
 
+def shown(url: str) -> str:
+    """Without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
 def _entry(trial: FrozenTrial) -> Entry:
     kept = trial.user_attrs
     evaluation = evaluation_from_json(kept[EVALUATION]) if EVALUATION in kept else None
@@ -243,17 +253,17 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except (ArgumentError, NoSuchModuleError, ImportError) as exc:
-        raise UsageError(f"{what} is no storage that can be used: {exc}", hint=URLS) from exc
+        raise UsageError(f"{shown(what)} is no storage that can be used: {exc}", hint=URLS) from exc
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as exc:
         cause = str(exc.__cause__ or exc).splitlines()[0]
         raise UsageError(
-            f"the storage {what} does not answer: {cause}",
+            f"the storage {shown(what)} does not answer: {cause}",
             hint="check it, then give the same command again; it continues",
         ) from exc
 
 
 def _other(url: str, name: str) -> UsageError:
     return UsageError(
-        f"{url} holds another search under the name {name}",
+        f"{shown(url)} holds another search under the name {name}",
         hint="choose another --study or --storage, or give the command that began it",
     )
