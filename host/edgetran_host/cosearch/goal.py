@@ -59,8 +59,9 @@ class Goal:
     limits: Limits = field(default_factory=Limits)
 
     def value(self, place: Place, outcome: Outcome) -> float:
-        """J of one outcome; the reference itself has 0."""
-        return float(self.values([place], np.array([outcome.score]), costs([outcome]))[0])
+        """J of one outcome; the reference itself has 0. NaN without a score."""
+        score = np.array([outcome.score], dtype=float)  # None becomes NaN
+        return float(self.values([place], score, costs([outcome]))[0])
 
     def values(self, places: Sequence[Place], scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
         """scores (..., n), costs (..., n, 4) as COSTS, NaN: not known -> (..., n)."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from edgetran_host.cosearch.designer import Designer
@@ -68,13 +69,11 @@ class OptunaDesigner(Designer):
     def _encoded(self, pair: Pair) -> Params:
         """Trials of others are told by the block that is commonest in them."""
         tied = replace(pair, architecture=tie(pair.architecture))
-        every: Params = {name: one for name, one in self._lowest().items()}
         found = to_params(tied, self._product)
-        return {**every, **{name: found[name] for name in every if name in found}}
-
-    def _lowest(self) -> Params:
-        """Of widths that a shallow stack has not."""
-        return {name: _first(one) for name, one in self._distributions.items()}
+        return {
+            name: found[name] if name in found else _first(one)
+            for name, one in self._distributions.items()
+        }
 
     def _decoded(self, params: Params) -> Pair:
         block = {name.removeprefix(BLOCK): one for name, one in params.items() if "." in name}
@@ -83,7 +82,7 @@ class OptunaDesigner(Designer):
         return from_params({**params, **every}, self._product)
 
 
-def _first(distribution: BaseDistribution) -> object:
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return distribution.choices[0]
-    return getattr(distribution, "low")
+def _first(distribution: BaseDistribution) -> Any:
+    """Of a width that a shallow stack has not: the only parameters that a pair may lack."""
+    assert isinstance(distribution, CategoricalDistribution)
+    return distribution.choices[0]

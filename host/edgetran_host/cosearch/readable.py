@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 
 from optuna.distributions import (
@@ -46,3 +48,23 @@ def distributions(product: ProductSpace) -> dict[str, BaseDistribution]:
         "stack": between(space.feed_forward_depths),
         **{kind: FloatDistribution(0.0, 1.0) for kind in space.head_kinds},
     }
+
+
+def summary(pair: Pair) -> str:
+    """A line: "6L h256-512 4 heads (sa_sdp 50%, c_9 50%) ff1024x2"."""
+    layers = pair.architecture.layers
+    kinds = Counter(kind for layer in layers for kind in layer.heads)
+    total = kinds.total()
+    shares = ", ".join(f"{kind} {count / total:.0%}" for kind, count in kinds.most_common())
+    stack = _range([len(layer.feed_forward) for layer in layers])
+    deep = "" if stack == "1" else f"x{stack}"
+    return (
+        f"{len(layers)}L h{_range([layer.hidden for layer in layers])} "
+        f"{_range([len(layer.heads) for layer in layers])} heads ({shares}) "
+        f"ff{_range([width for layer in layers for width in layer.feed_forward])}{deep}"
+    )
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}-{high}"
