@@ -23,6 +23,7 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
         "edgetran_host.cli.campaign:campaign",
         "Measure many designs on several boards.",
     ),
+    "search": ("edgetran_host.cli.search:search", "Find the best pair of design and board."),
     "surrogate": (
         "edgetran_host.cli.surrogate:surrogate",
         "Foretell what designs cost on a board.",

@@ -53,13 +53,13 @@ class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         pace: _Pace = task.fields["pace"]
         if task.finished:
-            return Text(f"took {_clock(task.finished_time or 0.0)}")
+            return Text(f"took {clock(task.finished_time or 0.0)}")
         if pace.ends_s is None:
             return Text("--:-- left")
-        return Text(f"{_clock(pace.ends_s - time.monotonic())} left")
+        return Text(f"{clock(pace.ends_s - time.monotonic())} left")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetran_protos.bundle import canonical_json
+from edgetran_protos.errors import UsageError
 
 from edgetran_host.cosearch.goal import Limits
 from edgetran_host.cosearch.objective_words import USUAL
@@ -56,4 +57,10 @@ class SearchConfig:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Raises UsageError when there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise UsageError(
+            f"cannot read {path}: {exc.strerror}", hint="check the path, or leave it out"
+        ) from exc

@@ -1,0 +1,180 @@
+"""`edgetran search`: the best pair of transformer and board, within limits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from edgetran_host.cli.options import json_option
+
+if TYPE_CHECKING:  # they bring NumPy and the spaces
+    from edgetran_host.cosearch.search_config import SearchConfig
+    from edgetran_host.cosearch.searching import Means
+
+OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
+
+
+@click.command()
+@click.option("--target", "targets", multiple=True, metavar="A,B", help="Boards; may be repeated.")
+@click.option(
+    "--data", default="intents", show_default=True, help="Task: folder, hf:NAME, intents."
+)
+@click.option(
+    "--seed", default="minilm", show_default=True, help="Encoder: minilm, folder, hub name."
+)
+@click.option(
+    "--oracle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Search an assumed truth (.npz) instead of training and measuring.",
+)
+@click.option("--max-latency", default=None, metavar="40ms", help="Hard limit on every board.")
+@click.option("--max-energy", default=None, metavar="300mJ", help="Hard limit per inference.")
+@click.option("--max-size", default=None, metavar="20MB", help="Hard limit on the graph.")
+@click.option("--max-power", default=None, metavar="5W", help="Hard limit on peak power.")
+@click.option(
+    "--objective",
+    default=OBJECTIVE,
+    show_default=True,
+    help="Weights of score, latency, energy, peak, size; or: front, all trade-offs.",
+)
+@click.option("--method", default="boshcode", show_default=True, help="Or local, random, ...")
+@click.option("--alpha", type=click.FloatRange(0, 1), help="Share of queries by uncertainty.")
+@click.option("--beta", type=click.FloatRange(0, 1), help="Share of queries by chance.")
+@click.option("--space", default="", metavar="NAME|FILE", help="flexibert2, seed, or a TOML file.")
+@click.option(
+    "--trials", type=click.IntRange(1), default=60, show_default=True, help="Evaluations at most."
+)
+@click.option(
+    "--trainings", type=click.FloatRange(0, min_open=True), help="Full trainings at most."
+)
+@click.option("--time", "time_limit", default=None, metavar="2h", help="Of all starts together.")
+@click.option(
+    "--finalists",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Of the best, evaluated again at the end, beyond the budgets.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="New evaluations of each finalist.",
+)
+@click.option(
+    "--fidelity",
+    type=click.Choice(["transfer", "short", "full"]),
+    default=None,
+    help="How long a design is trained; default: short, of an oracle full.",
+)
+@click.option("--promote", is_flag=True, help="Train what may be the best for longer.")
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="quick",
+    show_default=True,
+    help="What trainings of each fidelity are.",
+)
+@click.option("--sequence-length", type=click.IntRange(4, 512), default=None)
+@click.option("--train-rows", type=click.IntRange(64), default=None)
+@click.option("--random-seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Run directory; default: runs/search-<task>-<id>.",
+)
+@click.option("--storage", default="", metavar="URL", help="Of the study; hosts may share one.")
+@click.option("--study", default="", help="Its name there; default: search-<task>-<id>.")
+@click.option("--engine", default="local", show_default=True, help="Trainings run on: local, ray.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Evaluations."
+)
+@click.option("--yes", is_flag=True, help="Do not ask before anything is trained.")
+@json_option
+def search(targets: tuple[str, ...], as_json: bool, yes: bool, **given: Any) -> None:
+    """Find the best pair of transformer and board.
+
+    Runs again from where it stopped when the same command is given again; larger budgets continue.
+
+    \b
+    Examples:
+      edgetran search --target nano,rpi4,m1 --data path/to/SST-2 --max-latency 40ms
+      edgetran search --oracle friendly.npz --target nano,rpi4 --trials 80
+      edgetran search --oracle friendly.npz --objective front --method local
+    """
+    from edgetran_protos.errors import BudgetError
+
+    from edgetran_host.cli.search_table import needed, show_search
+    from edgetran_host.cli.search_view import search_view
+    from edgetran_host.cosearch.searching import check, run_search
+    from edgetran_host.cosearch.worlds import assumed_world
+
+    config = _config(targets, given)
+    means = _means(given)
+    check(config)
+    with search_view(config.name(), assumed=config.oracle is not None, as_json=as_json) as view:
+        result = run_search(config, means, assumed_world, view.standing)
+    show_search(result, as_json=as_json)
+    if result["blocked"] is not None:
+        raise BudgetError("nothing keeps the limits", hint=f"try {needed(result['blocked'])}")
+
+
+def _config(targets: tuple[str, ...], given: dict[str, Any]) -> SearchConfig:
+    from edgetran_protos.errors import UsageError
+
+    from edgetran_host.cosearch.goal import Limits
+    from edgetran_host.cosearch.search_config import SearchConfig
+    from edgetran_host.job.units import parse
+
+    names = tuple(dict.fromkeys(one.strip() for text in targets for one in text.split(",")))
+    if "" in names or not (names or given["oracle"]):
+        raise UsageError("which boards?", hint="name them: --target nano,rpi4")
+
+    def limit(kind: str) -> float | None:
+        text = given[f"max_{kind}"]
+        return parse(kind, text) if text else None
+
+    return SearchConfig(
+        targets=names,
+        limits=Limits(limit("latency"), limit("energy"), limit("power"), limit("size")),
+        fidelity=given["fidelity"] or "",
+        **{
+            name: given[name]
+            for name in (
+                *("oracle", "data", "seed", "effort", "objective", "space", "method"),
+                *("alpha", "beta", "promote", "sequence_length", "train_rows", "random_seed"),
+            )
+        },
+    )
+
+
+def _means(given: dict[str, Any]) -> Means:
+    from edgetran_host.cosearch.finalists import Repeats
+    from edgetran_host.cosearch.searching import Means
+    from edgetran_host.cosearch.standing import Budget
+
+    seconds = _seconds(given["time_limit"]) if given["time_limit"] else None
+    return Means(
+        Budget(given["trials"], given["trainings"], seconds),
+        given["run_path"],
+        given["storage"],
+        given["study"],
+        given["parallel"],
+        Repeats(given["finalists"], given["repeats"]),
+    )
+
+
+def _seconds(text: str) -> float:
+    from edgetran_protos.errors import UsageError
+
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smh])", text.strip().lower())
+    if found is None or float(found.group(1)) == 0:
+        raise UsageError(f"{text!r} is not a time", hint="write it like 90s, 30m or 2h")
+    return float(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
