@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,10 @@ import rich_click as click
 from edgetran_host.cli.options import json_option
 
 if TYPE_CHECKING:  # they bring NumPy and the spaces
+    from edgetran_host.cli.search_view import View
+    from edgetran_host.cosearch.evaluator import Evaluator
     from edgetran_host.cosearch.search_config import SearchConfig
-    from edgetran_host.cosearch.searching import Means
+    from edgetran_host.cosearch.searching import Means, World
 
 OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
 
@@ -114,16 +118,50 @@ def search(targets: tuple[str, ...], as_json: bool, yes: bool, **given: Any) -> 
     from edgetran_host.cli.search_table import needed, show_search
     from edgetran_host.cli.search_view import search_view
     from edgetran_host.cosearch.searching import check, run_search
-    from edgetran_host.cosearch.worlds import assumed_world
 
     config = _config(targets, given)
     means = _means(given)
     check(config)
+    if config.oracle is None and not (yes or as_json) and sys.stdin.isatty():
+        _ask(config, means)
     with search_view(config.name(), assumed=config.oracle is not None, as_json=as_json) as view:
-        result = run_search(config, means, assumed_world, view.standing)
+        world = _world(means, given["engine"], view)
+        result = run_search(config, means, world, view.standing)
     show_search(result, as_json=as_json)
     if result["blocked"] is not None:
         raise BudgetError("nothing keeps the limits", hint=f"try {needed(result['blocked'])}")
+
+
+def _ask(config: SearchConfig, means: Means) -> None:
+    """Before anything is trained; a search that began goes on without."""
+    from edgetran_host.cosearch.searching import run_path
+
+    path = run_path(config, means)
+    if not path.exists():
+        trials = f"{means.budget.evaluations} designs"
+        click.confirm(
+            f"Train and measure up to {trials} on {', '.join(config.targets)}, in {path}?",
+            abort=True,
+            err=True,
+        )
+
+
+def _world(means: Means, engine: str, view: View) -> World:
+    from edgetran_host.cosearch.searching import run_path, storage_url
+    from edgetran_host.cosearch.worlds import Machines, assumed_world, real_world
+    from edgetran_host.job.running import free_cores
+
+    def world(config: SearchConfig) -> AbstractContextManager[Evaluator]:
+        if config.oracle is not None:
+            return assumed_world(config)
+        threads = max(1, free_cores() // means.parallel)
+        machines = Machines(engine, means.parallel, threads)
+        folder = run_path(config, means)
+        return real_world(
+            config, folder / "work", storage_url(config, means), machines, view.progress
+        )
+
+    return world
 
 
 def _config(targets: tuple[str, ...], given: dict[str, Any]) -> SearchConfig:

@@ -66,6 +66,11 @@ def run_path(config: SearchConfig, means: Means) -> Path:
     return means.path or RUNS / config.name()
 
 
+def storage_url(config: SearchConfig, means: Means) -> str:
+    """Of the study, and of what was paid for."""
+    return means.storage or f"sqlite:///{quote(str(run_path(config, means).resolve()))}/search.db"
+
+
 def run_search(
     config: SearchConfig,
     means: Means,
@@ -170,8 +175,7 @@ def _opened(
             raise UsageError(
                 f"{path} holds another search", hint="choose another --run or remove that folder"
             )
-        url = means.storage or f"sqlite:///{quote(str(path))}/search.db"
-        history = _history(config, url, study, evaluator)
+        history = _history(config, storage_url(config, means), study, evaluator)
         write_atomically(file, json.dumps(kept, indent=1, default=str).encode())
         yield run, history
 

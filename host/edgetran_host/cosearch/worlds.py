@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from edgetran.progress import OnProgress
 from edgetran_devices import UnknownBoard, resolve
 from edgetran_protos.errors import DataError, UnknownTarget, UsageError
 
@@ -18,6 +20,15 @@ from edgetran_host.cosearch.space import ProductSpace
 from edgetran_host.space.design_space import DesignSpace
 
 
+@dataclass(frozen=True)
+class Machines:
+    """Where trainings run: the name of an engine, tasks at a time, threads of each."""
+
+    engine: str = "local"
+    slots: int = 1
+    threads: int = 1
+
+
 @contextlib.contextmanager
 def assumed_world(config: SearchConfig) -> Iterator[Evaluator]:
     assert config.oracle is not None
@@ -26,6 +37,43 @@ def assumed_world(config: SearchConfig) -> Iterator[Evaluator]:
     oracle = Oracle.load(config.oracle)
     product = ProductSpace(_space(config.space), _places(config.targets, oracle))
     yield OracleEvaluator(oracle, product, config.random_seed)
+
+
+@contextlib.contextmanager
+def real_world(
+    config: SearchConfig, folder: Path, storage: str, machines: Machines, on_progress: OnProgress
+) -> Iterator[Evaluator]:
+    """folder: of weights and bundles. storage: where what was paid for is kept."""
+    from edgetran_host.cosearch.assignment import Assignment
+    from edgetran_host.cosearch.real_evaluator import RealEvaluator
+    from edgetran_host.engine import open_engine
+    from edgetran_host.ledger import Ledger
+
+    if config.space not in ("", SEED):
+        raise UsageError(
+            f"designs of {config.space} cannot take the seed's weights yet",
+            hint=f"--space {SEED}, or search an assumed truth with --oracle",
+        )
+    assignment = Assignment(
+        config.data,
+        config.targets,
+        seed=config.seed,
+        effort=config.effort,
+        sequence_length=config.sequence_length,
+        train_rows=config.train_rows,
+        random_seed=config.random_seed,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        ledger = Ledger(storage)
+        stack.callback(ledger.close)
+        engine = open_engine(machines.engine, slots=machines.slots, threads=machines.threads)
+        stack.enter_context(engine)
+        evaluator = RealEvaluator(
+            assignment, folder, ledger, engine, config.limits, on_progress=on_progress
+        )
+        stack.callback(evaluator.close)
+        yield evaluator
 
 
 def _space(name: str) -> DesignSpace:
