@@ -173,9 +173,10 @@ def unseen() -> ScoreTruth:
             for _ in range(2)
         )
         quadratic[one, other] += rng.choice([-0.5, 0.5])
-    directions, steps = np.zeros((6, len(FEATURES))), np.zeros((6, 3))
+    directions, steps = np.zeros((7, len(FEATURES))), np.zeros((7, 3))
+    directions[6, AT["depth"]], steps[6] = 1.0, (0.6, 0.6, 0.1)  # few layers compose too little
     drawn = features(sample(DesignSpace.flexibert2(), 300, rng))
-    for at in range(len(steps)):  # thresholds where random designs stand on both sides
+    for at in range(6):  # thresholds where random designs stand on both sides
         chosen = rng.choice(len(FEATURES), 2, replace=False)
         directions[at, chosen] = rng.choice([-1.0, 1.0], 2)
         along = drawn @ directions[at]
