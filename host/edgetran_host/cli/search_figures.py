@@ -55,7 +55,7 @@ def change(name: str, value: float | None, reference: float | None) -> str:
 
 def line_of(outcome: Mapping[str, Any]) -> str:
     """All figures that are known, in a line."""
-    found = [f"{TITLES[name]} {figure(name, outcome[name])}" for name in TITLES]
+    found = [f"{TITLES[name].split()[0]} {figure(name, outcome[name])}" for name in TITLES]
     return "  ".join(one for one in found if not one.endswith(UNKNOWN))
 
 

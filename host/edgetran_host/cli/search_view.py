@@ -35,9 +35,10 @@ from edgetran_host.cosearch.standing import (
 
 LATEST = 8  # trials that the live view lists
 REFRESH_HZ = 4
+WORK_PERIOD_S = 30.0  # a log hears of what single evaluations do at most this often
 BAR = 24
 ASSUMED = "ASSUMED: figures of an oracle, not of boards"
-WIDE = 100  # columns, from which designs are shown beside trials
+WIDE = 110  # columns, from which designs are shown beside trials
 
 
 class View(Protocol):
@@ -53,7 +54,7 @@ def search_view(name: str, *, assumed: bool, as_json: bool) -> Iterator[View]:
     if as_json:
         yield JsonLines()
     elif console.is_terminal:
-        view = LiveView(name, assumed)
+        view = LiveView(name, assumed, wide=console.width >= WIDE)
         with Live(
             get_renderable=view.render,
             console=console,
@@ -66,7 +67,8 @@ def search_view(name: str, *, assumed: bool, as_json: bool) -> Iterator[View]:
 
 
 class LiveView:
-    def __init__(self, name: str, assumed: bool) -> None:
+    def __init__(self, name: str, assumed: bool, wide: bool) -> None:
+        self._wide = wide
         self._title = Text(name, style="bold")
         if assumed:
             self._title.append(f"  {ASSUMED}", style="yellow")
@@ -97,7 +99,7 @@ class LiveView:
             self._paid(standing, elapsed_s),
             *_leading(standing),
             *self._working(),
-            _latest(standing),
+            _latest(standing, self._wide),
         )
 
     def _paid(self, standing: Standing, elapsed_s: float) -> Table:
@@ -175,7 +177,7 @@ def _line(label: str, text: str) -> Text:
     return line
 
 
-def _latest(standing: Standing) -> Table:
+def _latest(standing: Standing, wide: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline", expand=False)
     names = [name for name in TITLES if name != "size_bytes"]
     table.add_column("trial", justify="right")
@@ -183,9 +185,12 @@ def _latest(standing: Standing) -> Table:
     table.add_column("value", justify="right")
     for name in names:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
+    if wide:
+        table.add_column("design", no_wrap=True, overflow="ellipsis")
     ended = sorted(standing.ended, key=lambda one: one.ended.timestamp() if one.ended else 0.0)
     for one in ended[-LATEST:][::-1]:
-        table.add_row(*_row(standing.brief, one, names))
+        design = [escape(summary(one.request.pair))] if wide else []
+        table.add_row(*_row(standing.brief, one, names), *design)
     return table
 
 
@@ -205,7 +210,7 @@ class PlainLines:
 
     def __init__(self, name: str, assumed: bool) -> None:
         self._best: float | None = None
-        self._last_s = float("-inf")
+        self._last_s = self._worked_s = float("-inf")
         self._stage = ""
         self._say(f"{name}{f'  ({ASSUMED})' if assumed else ''}")
 
@@ -230,7 +235,11 @@ class PlainLines:
         )
 
     def progress(self, event: Progress) -> None:
-        """What single evaluations do is left to the live view."""
+        """What single evaluations do, now and then: it may be long until the first ends."""
+        if time.monotonic() - self._worked_s >= WORK_PERIOD_S:
+            self._worked_s = time.monotonic()
+            share = f" {event.done / event.total:.0%}" if event.total else ""
+            self._say(f"  {event.stage.strip()}{share}  {event.detail}".rstrip())
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

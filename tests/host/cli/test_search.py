@@ -1,0 +1,94 @@
+"""`edgetran search` on an assumed truth: what it prints, what it leaves, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from edgetran_host.cli.search import search
+from edgetran_host.cli.search_figures import as_option, figure
+from edgetran_host.job.units import parse
+from edgetran_protos.errors import BudgetError, EdgeTranError
+
+
+@pytest.fixture(scope="module")
+def oracle(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sys.path.insert(0, str(root / "benchmarks"))
+    try:
+        import make_oracles
+    finally:
+        sys.path.pop(0)
+    path = tmp_path_factory.mktemp("oracle") / "friendly.npz"
+    make_oracles.oracle_of(make_oracles.friendly()).save(path)
+    return path
+
+
+def ran(oracle: Path, run: Path, *options: str) -> Result:
+    given = ["--oracle", str(oracle), "--run", str(run), "--method", "random", *options]
+    return CliRunner().invoke(search, given, env={"COLUMNS": "80"})
+
+
+def test_the_table_and_the_result(oracle: Path, tmp_path: Path) -> None:
+    found = ran(oracle, tmp_path / "run", "--target", "nano,rpi4", "--trials", "5")
+    assert found.exit_code == 0, found.output
+    assert "ASSUMED" in found.stdout
+    assert "5/5" in found.stderr
+    result: dict[str, Any] = json.loads((tmp_path / "run" / "result.json").read_text())
+    (chosen,) = result["chosen"]
+    assert chosen["place"] in ("jetson-nano:cpu", "jetson-nano:gpu", "rpi4:cpu")
+    assert chosen["place"] in found.stdout
+    assert figure("latency_s", chosen["outcome"]["latency_s"]) in found.stdout
+    assert set(chosen["sources"].values()) == {"assumed"}
+    assert result["evaluations"] == 5
+    again = ran(oracle, tmp_path / "run", "--target", "nano,rpi4", "--trials", "5", "--json")
+    shown = json.loads(again.stdout)
+    assert shown["chosen"] == result["chosen"]
+    other = ran(oracle, tmp_path / "run", "--target", "nano", "--trials", "5")
+    assert "holds another search" in str(other.exception)
+
+
+def test_nothing_feasible(oracle: Path, tmp_path: Path) -> None:
+    options = ("--target", "rpi4", "--trials", "4", "--max-latency", "1ms", "--max-size", "1GB")
+    found = ran(oracle, tmp_path / "run", *options)
+    assert isinstance(found.exception, BudgetError)
+    (word, value) = found.exception.hint.removeprefix("try ").split()
+    assert word == "--max-latency"
+    block = json.loads((tmp_path / "run" / "result.json").read_text())["blocked"]
+    assert parse("latency", value) >= block["needed"]["latency_s"]
+    assert "is no obstacle" in found.stdout  # the size
+    loosened = ran(oracle, tmp_path / "wider", *options[:4], "--max-latency", value)
+    assert loosened.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--objective", "scor=1"), "'scor' is no word of an objective"),
+        (("--objective", "score=0"), "weighs nothing"),
+        (("--objective", "score=many"), "is no number"),
+        (("--target", "nanoo"), "no board or unit 'nanoo'"),
+        (("--target", "local"), "the oracle knows nothing of local"),
+        (("--time", "3x"), "is not a time"),
+        (("--max-power", "5"), "is not a power"),
+        (("--method", "boshcod"), "no search method"),
+        (("--space", "seed"), "knows no pretrained seed"),
+        (("--space", "missing.toml"), "cannot read missing.toml"),
+        (("--storage", "nonsense://x"), "is no storage that can be used"),
+    ],
+)
+def test_mistakes(oracle: Path, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    found = ran(oracle, tmp_path / "run", *options)
+    assert isinstance(found.exception, EdgeTranError)
+    assert says in str(found.exception)
+    assert found.exception.hint
+
+
+@pytest.mark.parametrize("value", [0.0123456, 1.0, 999.9, 12.0, 3.4e-5])
+def test_a_suggested_limit_lets_the_value_in(value: float) -> None:
+    _, text = as_option("latency_s", value).split()
+    assert value <= parse("latency", text) * (1 + 1e-9)
+    assert parse("latency", text) <= value * 1.011
