@@ -167,6 +167,7 @@ def around_the_seed(designs: Sequence[ScoredDesign]) -> DesignSpace:
         head_kinds=("sa_sdp",),
         feed_forward_widths=tuple(sorted({layer.feed_forward[0] for layer in layers})),
         feed_forward_depths=(1,),
+        head_sizes=(layers[0].head_size,),
     )
 
 

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from edgetran_host.accuracy import gate as gates
 from edgetran_host.accuracy.predictor import AccuracyPredictor
-from edgetran_host.accuracy.scored import ScoredDesign, scored_designs
+from edgetran_host.accuracy.scored import (
+    ScoredDesign,
+    read_table,
+    scored_designs,
+    shared_fidelities,
+)
 from edgetran_host.accuracy.screening import predictor_of, screen, worthwhile
 from edgetran_host.accuracy.storing import load, save
 from edgetran_host.cosearch.evaluator import Evaluation, Request
@@ -261,3 +266,33 @@ def test_a_pair_nobody_saw_has_no_costs(
     unseen = Request(Pair(drawn(1, 99)[0], PLACES[0]), "full")
     with pytest.raises(DataError, match="not seen yet"):
         screen(unseen, seen, toy_goal(), skilled)
+
+
+def test_designs_that_were_really_trained_foretell_each_other(root: Path) -> None:
+    """Around MiniLM-L6 on SST-2; docs/benchmarks.md quotes more of it."""
+    designs = read_table(root / "benchmarks" / "scored_designs.json")
+    assert len({one.architecture for one in designs}) == len(designs) >= 30
+    assert all(0.5 <= one.score <= 1 for one in designs)
+    assert shared_fidelities(designs) == ["transfer", "calibrated", "short"]
+    layer = designs[0].architecture.layers[0]
+    around = DesignSpace(
+        name="around the seed",
+        layer_counts=(2, 3, 4, 5, 6),
+        hidden_sizes=(layer.hidden,),
+        head_counts=(3, 4, 6, 9, 12),
+        head_kinds=("sa_sdp",),
+        feed_forward_widths=(256, 384, 576, 768, 1152, 1536),
+        feed_forward_depths=(1,),
+        head_sizes=(layer.head_size,),
+    )
+    features = ArchitectureFeatures(around)
+    assert AccuracyPredictor(features, designs).gate.passes
+    assert not AccuracyPredictor(features, shuffled(designs, 0)).gate.passes
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "edgetran-scored-designs"}'])
+def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(DataError, match="table") as caught:
+        read_table(tmp_path / "table.json")
+    assert "score_designs.py" in caught.value.hint
