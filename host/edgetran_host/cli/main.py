@@ -17,6 +17,7 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "bundle": ("edgetran_host.cli.bundle:bundle", "Look into bundles, check and compare them."),
     "profile": ("edgetran_host.cli.profile:profile", "Measure a model on a board, with proof."),
     "verify": ("edgetran_host.cli.verify:verify", "Derive a record's figures again."),
+    "explain": ("edgetran_host.cli.explain:explain", "Say why a search chose what it chose."),
     "report": ("edgetran_host.cli.report:report", "Draw a record: histogram, drift, power."),
     "device": ("edgetran_host.cli.device:device", "List boards, show one, add its address."),
     "campaign": (

@@ -44,3 +44,12 @@ def patience_option(function: F) -> F:
         show_default=True,
         help="Seconds that a board may stay away before it is given up.",
     )(function)
+
+
+def storage_option(function: F) -> F:
+    return click.option(
+        "--storage",
+        default="",
+        metavar="URL",
+        help="Where the search's trials lie; needed when that address has a password.",
+    )(function)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
+from edgetran_protos.errors import UsageError
 
 from edgetran_host.cli.options import json_option
 
@@ -33,11 +36,11 @@ def runs() -> None:
 @runs_option
 @json_option
 def list_runs(folder: Path, as_json: bool) -> None:
-    """Every run: its request and how far it came."""
+    """Every run and every search: its request and how far it came."""
     from edgetran_host.cli.show import show_runs
     from edgetran_host.job.running import find_runs
 
-    show_runs(find_runs(folder), as_json=as_json)
+    show_runs([*find_runs(folder), *_searches(folder)], as_json=as_json)
 
 
 @runs.command()
@@ -45,8 +48,35 @@ def list_runs(folder: Path, as_json: bool) -> None:
 @runs_option
 @json_option
 def show(run: str | None, folder: Path, as_json: bool) -> None:
-    """The final table of RUN (a name or a directory; default: the newest)."""
+    """The final table of RUN (a name or a directory; default: the newest), or a search's."""
     from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import finished_result
 
-    show_result(finished_result(run, folder), as_json=as_json)
+    found = _search_result(run, folder) if run else None
+    if found is None:
+        show_result(finished_result(run, folder), as_json=as_json)
+        return
+    from edgetran_host.cli.search_table import show_search
+
+    show_search(found, as_json=as_json)
+
+
+def _searches(folder: Path) -> list[dict[str, Any]]:
+    if not any(folder.glob("*/search.json")):
+        return []  # and nothing is loaded for them
+    from edgetran_host.cosearch.views.finding import find_searches
+
+    return find_searches(folder)
+
+
+def _search_result(run: str, folder: Path) -> dict[str, Any] | None:
+    """None: it is no search. Raises UsageError when it has not ended."""
+    for path in (Path(run), folder / run):
+        if (path / "search.json").exists():
+            if not (path / "result.json").exists():
+                raise UsageError(
+                    f"{path} is not finished", hint="give the same `edgetran search` again"
+                )
+            found: dict[str, Any] = json.loads((path / "result.json").read_text())
+            return found
+    return None

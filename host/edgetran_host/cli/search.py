@@ -128,8 +128,19 @@ def search(targets: tuple[str, ...], as_json: bool, yes: bool, **given: Any) -> 
         world = _world(means, given["engine"], view)
         result = run_search(config, means, world, view.standing)
     show_search(result, as_json=as_json)
+    if not as_json:
+        print(_draw(config, means, Path(result["run"])))
     if result["blocked"] is not None:
         raise BudgetError("nothing keeps the limits", hint=f"try {needed(result['blocked'])}")
+
+
+def _draw(config: SearchConfig, means: Means, path: Path) -> Path:
+    from edgetran_host.cosearch.oracle import Oracle
+    from edgetran_host.cosearch.views.page import write_search_page
+    from edgetran_host.cosearch.views.searched import read_search
+
+    oracle = Oracle.load(config.oracle) if config.oracle else None
+    return write_search_page(read_search(path, means.storage), path, oracle)
 
 
 def _ask(config: SearchConfig, means: Means) -> None:

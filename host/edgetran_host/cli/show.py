@@ -218,11 +218,20 @@ def show_runs(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        print("no runs yet; `edgetran deploy` makes one")
+        print("no runs yet; `edgetran deploy` or `edgetran search` makes one")
         return
     table = _table("run", "data", "target", "effort", "state")
     for run in found:
+        table.add_row(run["name"], *map(escape, _run_cells(run)))
+    Console(soft_wrap=True).print(table)
+
+
+def _run_cells(run: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if "config" in run:
         config = run["config"]
         state = "finished" if run["finished"] else f"{len(run['stages'])} stages done"
-        table.add_row(run["name"], config["data"], config["target"], config["effort"], state)
-    Console().print(table)
+        return config["data"], config["target"], config["effort"], state
+    request = run["request"]
+    oracle = request["oracle"]
+    data = f"oracle {oracle['name']}" if oracle else request["data"]
+    return data, ",".join(request["targets"]) or "all", request["effort"] or "-", run["state"]

@@ -58,6 +58,7 @@ class Asked:
     role: str = "search"  # one of ROLES; a finalist is evaluated again
     suggesting_s: float = 0.0  # that the designer took
     training_cost: float | None = None  # of it, by the designs told then; None: left to evaluate
+    reason: str = ""  # why the designer asked for it
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from edgetran_host.cosearch.standing import (
     ignore_standing,
 )
 
+PROMOTED = "it may be the best: a longer training"  # why a pair is asked for again
 FAILURES = 5  # in a row, after which it is not the pairs that are at fault
 
 
@@ -125,7 +126,8 @@ class Running:
             cost = float(self._conduct.charge([request.pair], self._designer.trials)[0])
         turn = len(self._own())
         suggesting_s = self._clock() - began_s
-        asked = Asked(self._conduct.worker, turn, SEARCH, suggesting_s, cost)
+        reason = self._designer.reason if request.fidelity == self._conduct.fidelity else PROMOTED
+        asked = Asked(self._conduct.worker, turn, SEARCH, suggesting_s, cost, reason)
         self._history.ask(request, asked)
         self._read()
         return ""

@@ -1,11 +1,15 @@
-"""What one more millisecond would buy: the best pick that a limit leaves, as a function of it.
+"""What one more millisecond would buy: the best that a limit leaves, as a function of the limit.
 
-    x(t) = argmax of E J over the pairs that keep all other limits and cost at most t, as expected
+The pairs looked at are the trials and what a climb finds around the best of them with each
+limit tightened, loosened and lifted. What lies elsewhere is not known, so more may be had.
+Two estimates are made, each where it comes nearer to known truths:
 
-The pairs are the trials and what a climb finds around the best of them with each limit
-tightened, loosened and lifted. What lies elsewhere is not known, so more may be had than told.
-How sure a gain is comes from draws of the models at x(t) and x(t + step) together
-(`joint_draws`): like pairs are off alike, so a difference is known better than its ends.
+    level, gain of half as much again and more    by the pairs that the models would pick
+    gain of one step    max J within t + step less max J within t, in the same draw of all pairs
+
+A draw's maximum picks what the draw flatters, which falls out of the difference of a small
+step only; there a pick that stays the same would claim a gain of just nothing.
+Draws are joint (`joint_draws`): like pairs are off alike.
 Gains are told in score: a gain of J is worth score_scale / w_score of it.
 """
 
@@ -36,7 +40,8 @@ POINTS = 25  # of a curve
 TRIED = (0.7, 1.4, None)  # factors of a limit that pairs are looked for with; None: lifted
 KEPT = 40  # pairs that each of them adds
 BROKEN = 20.0  # J that an excess of 1 costs a climb
-SHOWS = 5e-4  # score: a gain below is nothing
+SHOWS = 1e-3  # score: a gain below is nothing
+LEAST_DRAWS = 20  # that keep the limits, before a gain is told
 EFFORT = Effort(mutants=48, crossings=16, restarts=16, other_places=8, climbers=4, rounds=8)
 
 
@@ -53,7 +58,7 @@ class Spread:
 class Sensitivity:
     """Of one limit, the others as they are. Costs in SI; gains and scores as shares, not points.
 
-    None: no pair is expected to keep the limits.
+    None: nothing is expected to keep the limits, or hardly a draw does.
     """
 
     cost: str  # one of COSTS
@@ -90,28 +95,48 @@ def of_limit(
 ) -> Sensitivity:
     """expected, drawn: scores (s, n) and costs (s, n, 4) of n pairs; s is 1 of what is expected."""
     column, limit = COSTS.index(name), getattr(goal.limits, name)
-    others = goal.excess(expected[1])[0]
-    others[:, column] = 0.0
-    values = np.where((others <= 0).all(axis=-1), goal.values(places, *expected)[0], -np.inf)
     step = step_of(limit)
     span = np.geomspace(SPAN[0] * limit, SPAN[1] * limit, POINTS)
-    asked = np.array([limit, limit + step, HALF * limit, np.inf, *span])
-    now, further, half, best, *along = best_within(values, expected[1][0, :, column], asked)
+    asked = np.array([limit, HALF * limit, np.inf, *span])
+    allowed, costs = _allowed(goal, column, places, *expected)[0], expected[1][0, :, column]
+    now, half, best, *along = best_within(allowed, costs, asked)
     worth = goal.score_scale / goal.weights.score if goal.weights.score else 1.0
-    drawn_values = worth * goal.values(places, *drawn)  # (s, n)
-    more = drawn_values[:, best] - drawn_values[:, now]
+    values = worth * goal.values(places, *drawn)  # (s, n)
+    lifted = values[:, best] - values[:, now]
     return Sensitivity(
         cost=name,
         limit=limit,
         step=step,
-        gain=None if now < 0 else spread_of(drawn_values[:, further] - drawn_values[:, now]),
-        half=None if now < 0 else spread_of(drawn_values[:, half] - drawn_values[:, now]),
-        lifted=None if now < 0 else spread_of(more),
-        binds=1.0 if now < 0 else float((more > SHOWS).mean()),
+        gain=_step_gain(
+            worth * _allowed(goal, column, places, *drawn), drawn[1][..., column], limit, step
+        ),
+        half=None if now < 0 else spread_of(values[:, half] - values[:, now]),
+        lifted=None if now < 0 else spread_of(lifted),
+        binds=1.0 if now < 0 else float((lifted > SHOWS).mean()),
         curve=tuple(
             (float(t), None if at < 0 else spread_of(drawn[0][:, at])) for t, at in zip(span, along)
         ),
     )
+
+
+def _step_gain(values: np.ndarray, costs: np.ndarray, limit: float, step: float) -> Spread | None:
+    """values, costs (s, n) of draws; values of -inf are not allowed."""
+    now, further = (
+        np.where(costs > most, -np.inf, values).max(axis=1) for most in (limit, limit + step)
+    )
+    known = np.isfinite(now)
+    return spread_of((further - now)[known]) if known.sum() >= LEAST_DRAWS else None
+
+
+def _allowed(
+    goal: Goal, column: int, places: Sequence[Place], scores: np.ndarray, costs: np.ndarray
+) -> np.ndarray:
+    """(s, n) J; -inf where another limit than that of the column is broken."""
+    others = goal.excess(costs)
+    others[..., column] = 0.0
+    kept = (others <= 0).all(axis=-1)
+    found: np.ndarray = np.where(kept, goal.values(places, scores, costs), -np.inf)
+    return found
 
 
 def best_within(values: np.ndarray, costs: np.ndarray, limits: np.ndarray) -> list[int]:
