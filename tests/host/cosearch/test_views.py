@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from edgetran_host.cli.runs import runs
 from edgetran_host.cli.search_figures import figure
+from edgetran_host.cli.show_explanation import show_explanation
 from edgetran_host.cosearch.brief import Brief
 from edgetran_host.cosearch.evaluator import Evaluation, Request
 from edgetran_host.cosearch.goal import Limits
@@ -31,7 +34,7 @@ from edgetran_host.cosearch.views.progress import progress
 from edgetran_host.cosearch.views.searched import Searched, read_search
 from edgetran_host.space.design_space import DesignSpace
 from edgetran_protos.errors import UsageError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.host.cosearch.toy_world import PLACES, PRODUCT, outcome_of, toy_goal
@@ -188,6 +191,7 @@ def test_what_the_toy_world_pays_for_matters(searched: Searched) -> None:
     assert max(found, key=lambda name: found[name]["latency_s"].mean) == "board"
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_layers_and_what_is_around_them_are_the_whole_design(seed: int) -> None:
     (pair,) = FLEXIBERT.sample(np.random.default_rng(seed), 1, tied=False)
@@ -205,6 +209,7 @@ def test_costs_of_layers_add_up_to_what_is_foretold(searched: Searched) -> None:
         assert one.foretold == pytest.approx(getattr(outcome_of(pair), one.cost), rel=0.5)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_every_step_and_every_exchange_stays_in_the_space(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -216,6 +221,7 @@ def test_every_step_and_every_exchange_stays_in_the_space(seed: int) -> None:
         assert FLEXIBERT.contains(exchanged(choice, one, other, FLEXIBERT.space))
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_a_pair_differs_from_all_but_itself(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -224,6 +230,23 @@ def test_a_pair_differs_from_all_but_itself(seed: int) -> None:
     assert (differences(one, moved) == NO_DIFFERENCE) == (one == moved)
     (far,) = FLEXIBERT.sample(rng, 1, tied=False)
     assert nearest(one, [far, one]) == ([0, 1] if far == one else [1, 0])
+
+
+def test_the_commands_say_the_same(
+    run: Path, searched: Searched, explained: Explanation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_explanation(explained, searched)
+    said = capsys.readouterr().out
+    assert f"trial {explained.trial} on {explained.place}" in said
+    for one in explained.figures:
+        assert one.seen is None or figure(one.name, one.seen) in said
+    assert "foretold by sums of work" in said
+    listed = CliRunner().invoke(runs, ["list", "--runs", str(run.parent), "--json"])
+    assert json.loads(listed.stdout) == find_searches(run.parent)
+    unfinished = CliRunner().invoke(runs, ["show", str(run)])
+    assert isinstance(unfinished.exception, UsageError)
+    with pytest.raises(UsageError, match="not the oracle"):
+        searched.load_oracle(run / "search.json")
 
 
 @pytest.mark.slow
