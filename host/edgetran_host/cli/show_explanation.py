@@ -90,7 +90,7 @@ def _layers(console: Console, found: Explanation) -> None:
 def _origin(console: Console, found: Explanation) -> None:
     one = found.origin
     _title(console, "how it came about")
-    reason = f"asked for as {one.reason}" if one.reason else "its designer gave no reason"
+    reason = f"asked for: {one.reason}" if one.reason else "its designer gave no reason"
     console.print(f"turn {one.turn}: {reason}; training cost {one.training_cost:.2f}")
     if one.parent is not None:
         console.print(

@@ -12,6 +12,7 @@ from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.space import ProductSpace
 
 TRIES = 100  # draws of a pair that nobody has, before a space counts as exhausted
+BY_CHANCE, A_STEP = "by chance", "a step from the best seen"  # reasons
 STARTS = 10  # of a local search, one block repeated
 ALIKE = 60  # trials during which a local search changes all layers alike
 
@@ -24,6 +25,7 @@ class RandomSearch(Designer):
         self._product = product
 
     def _suggest(self, rng: np.random.Generator) -> Pair | None:
+        self.reason = BY_CHANCE
         tied = len(self.taken()) % 2 == 0
         return _drawn(self._product, rng, self.taken(), tied)
 
@@ -39,6 +41,7 @@ class LocalSearch(Designer):
     def _suggest(self, rng: np.random.Generator) -> Pair | None:
         taken = self.taken()
         scored = [trial for trial in self.trials if trial.outcome.score is not None]
+        self.reason = BY_CHANCE
         if len(taken) < STARTS or not scored:
             return _drawn(self._product, rng, taken, tied=True)
         best = max(scored, key=self._merit).pair
@@ -46,6 +49,7 @@ class LocalSearch(Designer):
         for _ in range(TRIES):
             pair = step(best, self._product, rng, scope)
             if pair not in taken:
+                self.reason = A_STEP
                 return pair
         return _drawn(self._product, rng, taken, tied=True)
 

@@ -95,7 +95,8 @@ def progress_picture(found: Progress) -> bytes:
     at = np.arange(1, len(found.search) + 1)
     if found.chance is not None:
         middle, low, high = found.chance
-        low = np.where(np.isnan(low) & np.isfinite(high), np.nanmin(found.chance), low)
+        worst = np.min(found.chance, initial=np.inf, where=np.isfinite(found.chance))
+        low = np.where(np.isnan(low) & np.isfinite(high), worst, low)
         axes.fill_between(at, low, high, step="post", color=COLOURS[4], alpha=0.25, linewidth=0)
         axes.step(
             at, middle, where="post", color=COLOURS[4], linestyle="--",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgetran_host.cli.search_figures import TITLES, UNKNOWN, figure
 from edgetran_host.cosearch.sensitivity import Sensitivity, Spread
 
+LEAST_FACTOR = 0.01  # that is told as a number
 BINDING = 0.5  # share of draws in which lifting a limit shows
 
 
@@ -46,4 +47,6 @@ def between(name: str, spread: Spread | None) -> str:
 
 
 def _short(value: float) -> str:
+    if 0 < value < LEAST_FACTOR:
+        return f"<{LEAST_FACTOR}"
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
