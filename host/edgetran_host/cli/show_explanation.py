@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgetran_host.cli.search_figures import TITLES, UNKNOWN, figure
-from edgetran_host.cosearch.views.explaining import Explanation
+from edgetran_host.cosearch.views.explaining import Explanation, Figure
 from edgetran_host.cosearch.views.searched import Searched
 from edgetran_host.cosearch.views.telling import between, factor, limit_sentence, points
 
@@ -39,7 +39,7 @@ def _figures(console: Console, found: Explanation) -> None:
         if one.seen is not None:
             table.add_row(
                 TITLES[one.name],
-                figure(one.name, one.seen),
+                figure(one.name, one.seen) + _of_one(one),
                 one.source,
                 between(one.name, one.believed),
                 between(one.name, one.foretold),
@@ -47,6 +47,11 @@ def _figures(console: Console, found: Explanation) -> None:
                 "" if one.room is None else f"{one.room:+.0%}",
             )
     console.print(table)
+
+
+def _of_one(one: Figure) -> str:
+    """The interval of a single evaluation, in a line of its own."""
+    return f"\n[dim]{between(one.name, one.interval)}[/dim]" if one.interval else ""
 
 
 def _rivals(console: Console, found: Explanation) -> None:

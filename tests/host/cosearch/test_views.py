@@ -68,7 +68,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             history.fail(number, "the board is gone")
         elif turn < COUNT - 1:
             sources = {"score": "measured", "latency_s": "modelled"}
-            history.tell(number, Evaluation(outcome_of(pair), 0.5, sources))
+            outcome = outcome_of(pair)
+            ends = [0.9 * outcome.latency_s, 1.2 * outcome.latency_s]
+            details = {"cost": {"latency_s_interval": ends, "energy_j_interval": None}}
+            history.tell(number, Evaluation(outcome, 0.5, sources, details))
     return path
 
 
@@ -106,6 +109,9 @@ def test_an_explanation_has_the_figures_of_the_history(
         assert one.seen == (None if expected is None else pytest.approx(expected))
     score, latency = explained.figures[:2]
     assert (score.source, latency.source) == ("measured", "modelled")
+    assert score.interval is None
+    assert latency.interval is not None
+    assert latency.interval.high == pytest.approx(1.2 * outcome.latency_s)
     assert latency.limit == 0.05
     assert latency.room == pytest.approx(1 - outcome.latency_s / 0.05)
     for spread in (latency.believed, latency.foretold):

@@ -36,6 +36,7 @@ class Figure:
     seen: float | None  # mean of its evaluations, of a cost the geometric one
     evaluations: int
     source: str
+    interval: Spread | None  # of one evaluation, as it was measured or foretold
     believed: Spread | None  # by the models, from all trials
     foretold: Spread | None  # by the models that have not seen this pair
     limit: float | None
@@ -133,12 +134,27 @@ def _figures(
                 seen=_mean(name, known),
                 evaluations=len(known),
                 source=dict(entry.evaluation.sources).get(name, ""),
+                interval=_interval(name, evaluated[0]),
                 believed=believed.get(name),
                 foretold=foretold.get(name),
                 limit=None if name == "score" else getattr(searched.brief.goal.limits, name),
             )
         )
     return found
+
+
+def _interval(name: str, entry: Entry) -> Spread | None:
+    """Of a real evaluation; an oracle gives none."""
+    assert entry.evaluation is not None
+    value, details = getattr(outcome_of(entry), name), entry.evaluation.details
+    if name == "score":
+        found = details.get("score", {})
+        ends = [found.get("low"), found.get("high")]
+    else:
+        ends = details.get("cost", {}).get(f"{name}_interval") or [None, None]
+    if value is None or None in ends:
+        return None
+    return Spread(value, *ends)
 
 
 def _spreads(
