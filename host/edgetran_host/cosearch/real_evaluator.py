@@ -15,7 +15,7 @@ import platform
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +214,9 @@ class RealEvaluator(Evaluator):
     # Scores
 
     def _score(self, request: Request) -> tuple[dict[str, Any], float]:
-        """And what its training cost whoever asked for this very pair."""
+        """And what its training cost, if it was this request that first asked for it."""
         place = request.pair.place
-        cost = 0.0 if request.fidelity == TRANSFER else self._train(request)
+        cost = 0.0 if request.fidelity == TRANSFER else self._train(request, _payer(request))
         trainee = self._trainee(request)
         arguments = {
             "trainee": trainee,
@@ -238,35 +238,29 @@ class RealEvaluator(Evaluator):
         }
         return self._ledger.pay(SCORE, key, work, self._on_progress).value, cost
 
-    def _train(self, request: Request) -> float:
-        """In full trainings; nothing where another pair's evaluation paid for it."""
+    def _train(self, request: Request, payer: str) -> float:
+        """In full trainings; nothing where another request's evaluation paid for it."""
+        before = 0.0
+        if request.fidelity == FULL:  # which goes on from a short one
+            before = self._train(replace(request, fidelity=SHORT), payer)
         trainee = self._trainee(request)
         task = Task(f"{WORK}:train", {"trainee": trainee}, f"training of {trainee.name}")
+        rows = self.prepare()["data"]["rows"]
+        learnt = rows["train"] + rows["further"]
 
         def work() -> dict[str, Any]:
             with self._locks[str(trainee.place)]:
                 spent = self._engine.run(task, self._on_progress)
             return {
                 **spent,
-                "cost": cost,
-                "payer": request.pair.id,
+                "cost": training_cost(self.assignment.effort, request.fidelity, learnt),
+                "payer": payer,
                 "host": platform.node(),
                 "weights": str(trainee.place),
             }
 
-        cost = self._training_cost(request)
         found = self._ledger.pay(TRAINING, self._training_key(request), work, self._on_progress)
-        return float(found.value["cost"]) if found.value["payer"] == request.pair.id else 0.0
-
-    def _training_cost(self, request: Request) -> float:
-        effort, rows = self.assignment.effort, self.prepare()["data"]["rows"]
-        learnt = rows["train"] + rows["further"]
-        cost = training_cost(effort, request.fidelity, learnt)
-        if request.fidelity == FULL:
-            short = Request(request.pair, SHORT, request.seed)
-            if self._ledger.find(TRAINING, self._training_key(short)) is None:
-                cost += training_cost(effort, SHORT, learnt)
-        return cost
+        return before + (float(found.value["cost"]) if found.value["payer"] == payer else 0.0)
 
     def _training_key(self, request: Request) -> dict[str, Any]:
         prepared, effort = self.prepare(), self.assignment.effort
@@ -304,6 +298,11 @@ class RealEvaluator(Evaluator):
             request.seed,
             self._engine.threads,
         )
+
+
+def _payer(request: Request) -> str:
+    """Asked again, as by a search that is resumed, it paid as much as before."""
+    return f"{request.pair.id} {request.fidelity}"
 
 
 def _figures(record: Measurement) -> dict[str, Any]:
