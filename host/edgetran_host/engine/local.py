@@ -136,6 +136,7 @@ class _Runner(threading.Thread):
         self._jobs = jobs
         self._still = still
         self._ending = False
+        self._busy = False
         self._worker: _Worker | None = None
         self.start()
 
@@ -149,14 +150,17 @@ class _Runner(threading.Thread):
             job = self._jobs.get()
             if job is None:
                 break
+            self._busy = True
             if job.future.set_running_or_notify_cancel():
                 self._settle(job)
+            self._busy = False
         self._drop()
 
     def end(self) -> None:
+        """An idle worker ends by itself, once nobody can ask it anything."""
         self._ending = True
         worker = self._worker
-        if worker is not None:
+        if worker is not None and self._busy:
             worker.end()
 
     def _settle(self, job: _Job) -> None:
