@@ -287,11 +287,11 @@ def test_killed_for_real_again_and_again(oracle: Path, tmp_path: Path) -> None:
         return [
             *(sys.executable, "-m", "edgetran_host.cli.main", "search"),
             *("--oracle", str(oracle), "--target", "nano,rpi4", "--method", "boshcode"),
-            *("--trials", "24", "--parallel", "2", "--run", str(tmp_path / run), "--json"),
+            *("--trials", "16", "--parallel", "2", "--run", str(tmp_path / run), "--json"),
         ]
 
     subprocess.run(command("whole"), check=True, capture_output=True, timeout=250)
-    for trials in (3, 11, 18):
+    for trials in (3, 11, 14):
         process = subprocess.Popen(command("cut"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stderr is not None
         for line in process.stderr:
