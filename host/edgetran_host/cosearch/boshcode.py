@@ -31,6 +31,7 @@ from edgetran_host.cosearch.front import objectives
 from edgetran_host.cosearch.goal import Goal
 from edgetran_host.cosearch.gradient_query import gradient_queries
 from edgetran_host.cosearch.lineage import lineage_pairs
+from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.outputs import (
     OUTPUTS,
     SCORE,
@@ -61,15 +62,17 @@ QUANTILE_EVERY = 4
 DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
 LEARN_EVERY = 4
 GROWTH = 1 / 8  # then whenever there are so many more
-GRADIENT_EVERY = 2  # trials; its queries must beat the climbed one to be asked
-GRADIENT_STARTS = 2  # of the climbed, and of the best trials
+GRADIENT_EVERY = 4  # trials; its queries must beat the climbed one to be asked
+GRADIENT_STARTS = 1  # of the climbed, and of the best trials
 DRAWS = 512  # of what trials are worth
 
 
 @dataclass(frozen=True)
 class Exploration:
-    alpha: float = 0.1  # queries of the largest epistemic uncertainty
-    beta: float = 0.1  # uniformly random ones
+    """As published, both are 0.1; where improvement is sampled, less exploring finds more."""
+
+    alpha: float = 0.02  # queries of the largest epistemic uncertainty
+    beta: float = 0.02  # uniformly random ones
 
 
 EXPLORATION, EFFORT = Exploration(), Effort()
@@ -190,8 +193,8 @@ class Boshcode(Designer):
         normal = normal_samples(rng)
         if drawn < self._exploration.beta + self._exploration.alpha:
             return Uncertainty(models, normal)
-        if self._whole_front:
-            points = np.array([objectives(trial.outcome) for trial in self.trials])
+        if self._whole_front and self._trained():
+            points = np.array([objectives(trial.outcome) for trial in self._trained()])
             return FrontGrowth(models, normal, points)
         number = len(self.trials) + len(self.pending)
         best = self._best_expected(models)
@@ -227,6 +230,10 @@ class Boshcode(Designer):
         slots = [Query(pair, float(value([pair])[0])) for pair in free]
         return sorted([*climbed[:1], *slots], key=lambda query: query.value, reverse=True)
 
+    def _trained(self) -> list[Trial]:
+        """Those that have a score; costs alone ruled the others out."""
+        return [trial for trial in self.trials if trial.outcome.score is not None]
+
     def _parents(self, models: OutputModels) -> list[Pair]:
         """The best trials by what the models make of them, those that keep the limits first."""
         expected = models.expected([trial.pair for trial in self.trials])
@@ -236,12 +243,12 @@ class Boshcode(Designer):
 
     def _best_expected(self, models: OutputModels) -> float | None:
         """Of trials that keep the limits, what the models make of them: no lucky draw."""
-        kept = [trial.pair for trial in self.trials if self._goal.keeps(trial.outcome)]
+        kept = [one.pair for one in self._trained() if self._goal.keeps(one.outcome)]
         return float(models.expected(kept).max()) if kept else None
 
     def _spread(self) -> float:
-        values = [self._goal.value(trial.pair.place, trial.outcome) for trial in self.trials]
-        return float(np.std(values)) or 1.0
+        values = [self._goal.value(one.pair.place, one.outcome) for one in self._trained()]
+        return (float(np.std(values)) if values else 0.0) or 1.0
 
 
 def milestone(count: int) -> int:

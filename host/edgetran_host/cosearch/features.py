@@ -1,11 +1,13 @@
 """What the models of a co-search see of a pair: physical sizes, never indices or names.
 
-An architecture becomes five groups of numbers: its work (logarithms of the terms and of their
-sums), its heads (shares of kinds), its shape (means and extremes of sizes over the layers),
-positions (front layers against back ones), and its layers as a set. The set is the mean of
+An architecture becomes four groups of numbers: its sizes (logarithms of depth, mean sizes of
+the layers, operations, weights), its heads (mean roots of the shares of kinds: a little of a
+kind changes more than a little more of it), positions (front layers against back ones, the
+least, steps between neighbours), and its layers as a set. The set is the mean of
 random Fourier features of the layers, so that products of two such means are means of a
 kernel between all pairs of layers. A place becomes the logarithms of its datasheet rates.
 All are standardised on designs drawn from the space, never on trials, so that they stay.
+Beside them stand the terms of the design's work, in multiples of a mean design's.
 Sources: Rahimi and Recht, "Random features for large-scale kernel machines" (2007); Muandet
 et al., "Kernel mean embedding of distributions" (2017).
 """
@@ -20,14 +22,14 @@ import edgetran_devices
 import numpy as np
 
 from edgetran_host.cosearch.layer_features import (
-    KINDS,
     SIZES,
     TABLES,
     TERMS,
     WEIGHTS,
-    exact_terms,
     layer_shares,
     layer_sizes,
+    layer_terms,
+    sum_terms,
 )
 from edgetran_host.cosearch.moves import tie
 from edgetran_host.cosearch.pair import Place
@@ -38,10 +40,11 @@ from edgetran_host.space.sampling import sample
 REFERENCE_DESIGNS = 256  # to standardise on; half of them tied
 REFERENCE_SEED = 20230325
 WAVES = 24  # random Fourier features of a layer
-SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and shares, for the waves
+SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and roots of shares
 FLOPS = [at for at, name in enumerate(TERMS) if name.endswith("_flops")]
-WAVES_FROM = len(SIZES) + KINDS  # column of a layer's traits
-PAID_FOR = ("work", "heads")  # groups that costs depend on; they come first
+MEANS = [SIZES.index(name) for name in ("hidden", "heads", "head size", "stack depth")]
+STACK, HIDDEN = SIZES.index("stack"), SIZES.index("hidden")
+SIZED = len(MEANS) + 1  # columns of a layer: MEANS, neurons to hidden size; then its heads
 REMEMBERED = 100_000  # architectures
 EIGHT_BITS = "int8"
 
@@ -63,54 +66,68 @@ class ArchitectureFeatures:
     def __init__(self, space: DesignSpace) -> None:
         self.space = space
         rng = np.random.default_rng(REFERENCE_SEED)
-        self._frequencies = rng.normal(size=(len(SIZES) + KINDS, WAVES // 2))
-        self._frequencies[: len(SIZES)] /= SIZE_SPREAD
-        self._frequencies[len(SIZES) :] /= SHARE_SPREAD
         self._traits = lru_cache(maxsize=REMEMBERED)(self._traits_of)
         self._row = lru_cache(maxsize=REMEMBERED)(self._standardised)
         designs = sample(space, REFERENCE_DESIGNS, rng)
         designs[1::2] = [tie(design) for design in designs[1::2]]
-        parts = [self._parts(design) for design in designs]
-        self.groups = _groups([(name, len(part)) for name, part in parts[0].items()])
-        raw = np.array([np.concatenate(list(part.values())) for part in parts])
+        kinds = len(layer_shares(designs[0].layers[0]))
+        self._frequencies = rng.normal(size=(SIZED + kinds, WAVES // 2))
+        self._frequencies[:SIZED] /= SIZE_SPREAD
+        self._frequencies[SIZED:] /= SHARE_SPREAD
+        described = [self._parts(design) for design in designs]
+        self.groups = _groups([(name, len(part)) for name, part in described[0][0].items()])
+        raw = np.array([np.concatenate(list(parts.values())) for parts, _ in described])
         self._centre, self._spread = raw.mean(axis=0), raw.std(axis=0)
         self._spread[self._spread < 1e-9] = 1.0  # the same everywhere in this space
+        self._mean_terms = np.array([terms for _, terms in described]).mean(axis=0)
+        self._mean_terms[self._mean_terms == 0] = 1.0
 
     def rows(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """(n, k) standardised."""
         width = len(self._centre)
-        return np.array([self._row(one) for one in architectures]).reshape(-1, width)
+        return np.array([self._row(one)[:width] for one in architectures]).reshape(-1, width)
+
+    def work(self, architectures: Sequence[Architecture]) -> np.ndarray:
+        """(n, 1 + terms) one, and the terms of the work in multiples of a mean design's."""
+        width = len(self._centre)
+        found = np.array([self._row(one)[width:] for one in architectures])
+        return found.reshape(-1, 1 + len(TERMS))
 
     def _standardised(self, architecture: Architecture) -> np.ndarray:
-        raw = np.concatenate(list(self._parts(architecture).values()))
-        row: np.ndarray = (raw - self._centre) / self._spread
-        return row
+        parts, terms = self._parts(architecture)
+        raw = np.concatenate(list(parts.values()))
+        row = (raw - self._centre) / self._spread
+        return np.concatenate([row, [1.0], terms / self._mean_terms])
 
-    def _parts(self, architecture: Architecture) -> dict[str, np.ndarray]:
+    def _parts(self, architecture: Architecture) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Groups, and terms of the work."""
         layers = architecture.layers
-        each = np.array([self._traits(layer) for layer in layers])  # (l, sizes + kinds + waves)
-        back = np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.array([0.5])
-        lean = (back - 0.5) / len(layers) @ each  # front layers count against back ones
-        mean = each.sum(axis=0) / len(layers)
-        sizes = each[:, : len(SIZES)]
-        least, most = sizes.min(axis=0), sizes.max(axis=0)
-        terms = exact_terms(architecture)
-        flops = terms[FLOPS].sum()
-        weights = terms[TABLES] + terms[WEIGHTS]
-        terms = np.log1p(terms)
-        return {
-            "work": np.concatenate([terms[:-KINDS], np.log([flops, weights])]),
-            "heads": np.concatenate([mean[len(SIZES) : WAVES_FROM], terms[-KINDS:]]),
-            "shape": np.concatenate([mean[: len(SIZES)], least, most, sizes[0], sizes[-1]]),
-            "positions": lean[:WAVES_FROM],
-            "layers": np.concatenate([mean[WAVES_FROM:], lean[WAVES_FROM:]]),
+        count = len(layers)
+        each = np.array([self._traits(layer) for layer in layers])
+        terms = sum_terms(layers, each[:, : len(TERMS)])
+        each = each[:, len(TERMS) :]  # (l, sized + kinds + waves)
+        lean = np.linspace(-1, 1, count) @ each / count if count > 1 else np.zeros(each.shape[1])
+        mean = each.sum(axis=0) / count
+        steps = np.abs(each[1:] - each[:-1]).sum(axis=0) / max(1, count - 1)
+        waves = each.shape[1] - WAVES
+        overall = [count, terms[FLOPS].sum(), terms[TABLES] + terms[WEIGHTS]]
+        parts = {
+            "sizes": np.concatenate([mean[:SIZED], np.log(overall)]),
+            "heads": mean[SIZED:waves],
+            "positions": np.concatenate(
+                [lean[:waves], each[:, :SIZED].min(axis=0) - mean[:SIZED], steps[:waves]]
+            ),
+            "layers": mean[waves:],
         }
+        return parts, terms
 
     def _traits_of(self, layer: Layer) -> np.ndarray:
-        """(sizes + kinds + waves,)"""
-        traits = np.concatenate([layer_sizes(layer), layer_shares(layer)])
+        """(terms + sized + kinds + waves,)"""
+        sizes = layer_sizes(layer)
+        neurons = sizes[STACK] - sizes[HIDDEN]
+        traits = np.concatenate([sizes[MEANS], [neurons], np.sqrt(layer_shares(layer))])
         angles = traits @ self._frequencies
-        return np.concatenate([traits, np.cos(angles), np.sin(angles)])
+        return np.concatenate([layer_terms(layer), traits, np.cos(angles), np.sin(angles)])
 
 
 def place_rows(places: Sequence[Place]) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 
 from edgetran_host.cosearch.acquisition import Acquisition
 from edgetran_host.cosearch.moves import change_layers
-from edgetran_host.cosearch.outputs import Describer, OutputModels
+from edgetran_host.cosearch.outputs import Belief, Describer, OutputModels
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.design_space import DesignSpace
@@ -65,7 +65,7 @@ def climb_mixture(
     models: OutputModels,
     pair: Pair,
     rows: np.ndarray,
-    foretold: np.ndarray,
+    foretold: Belief,
     number: int,
     start: float,
 ) -> np.ndarray:
@@ -74,8 +74,8 @@ def climb_mixture(
 
     def values(weights: np.ndarray) -> np.ndarray:
         """weights (n, m) -> (n,)"""
-        mixed = rows[0] + weights @ (rows[1:] - rows[0])
-        told = foretold[0] + weights @ (foretold[1:] - foretold[0])
+        mixed = _mixed(rows, weights)
+        told = Belief(_mixed(foretold.mean, weights), _mixed(foretold.deviation, weights))
         belief = models.believe_rows(mixed, np.full(len(mixed), number), told)
         return acquisition.values(belief, [pair.place] * len(mixed))
 
@@ -95,3 +95,9 @@ def climb_mixture(
     )
     weights: np.ndarray = result.x
     return weights
+
+
+def _mixed(ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """ends (1 + m, k), weights (n, m) -> (n, k)"""
+    found: np.ndarray = ends[0] + weights @ (ends[1:] - ends[0])
+    return found

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -24,7 +25,6 @@ TABLES = TERMS.index("embedding_parameters")
 WEIGHTS = TERMS.index("layer_parameters")
 PRODUCTS = TERMS.index("projection_flops")
 CHANGES = TERMS.index("width_changes")
-KINDS = len(HEAD_KINDS)
 SIZES = ("hidden", "heads", "head size", "stack", "mean width", "stack depth", "flops", "weights")
 LAYER_CACHE = 200_000  # of a few hundred bytes
 
@@ -65,7 +65,11 @@ def layer_shares(layer: Layer) -> np.ndarray:
 def exact_terms(architecture: Architecture) -> np.ndarray:
     """(terms,) in the order of ARCHITECTURE_TERMS."""
     layers = architecture.layers
-    each = np.array([layer_terms(layer) for layer in layers])
+    return sum_terms(layers, np.array([layer_terms(layer) for layer in layers]))
+
+
+def sum_terms(layers: Sequence[Layer], each: np.ndarray) -> np.ndarray:
+    """each (l, terms) of the layers alone -> (terms,) of all in a row."""
     terms: np.ndarray = each.sum(axis=0)
     terms[TABLES] = each[0, TABLES]
     # One layer's network has a norm behind its embedding, and so has a deep one: once.

@@ -1,11 +1,11 @@
 """One model an output, put together to joint samples of what a pair would give.
 
 The score is a matter of the design alone, so what was learnt on one board counts on all.
-Costs are modelled in logarithms, by work and place, against the goal's reference of the
-place, which takes a board's size out of them: latency, mean power (energy over
-latency, which one constant a board nearly says), peak power, size. The models learn what sums of
-work (`cost_prior`), or whoever else foretells costs, leave over. Scores below the
-median are compressed: how bad a bad design is need not be known.
+Costs are modelled in logarithms, against the goal's reference of the place, which takes a
+board's size out of them: latency, energy and size as sums of work (`work_costs`), peak power
+as a process over work and place. Where somebody else foretells costs, such processes model what
+that leaves over. Scores below the median are compressed: how bad a bad design is need not be
+known. Trials that were not trained teach costs only.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgetran_host.cosearch.cost_prior import CostPrior
-from edgetran_host.cosearch.features import PAID_FOR, ArchitectureFeatures, place_rows
+from edgetran_host.cosearch.features import ArchitectureFeatures, place_rows
 from edgetran_host.cosearch.gaussian_process import GaussianProcess, learn_scales
 from edgetran_host.cosearch.goal import COSTS, Goal, costs
 from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.pair import Pair, Place
 from edgetran_host.cosearch.pair_kernel import PairKernel
+from edgetran_host.cosearch.work_costs import WorkCosts, fit_work_costs
 from edgetran_host.space.design_space import DesignSpace
 
-SCORE, LATENCY, POWER, PEAK, SIZE = range(5)  # columns of samples
+SCORE, LATENCY, ENERGY, PEAK, SIZE = range(5)  # columns of samples: score, then as `goal.COSTS`
 OUTPUTS = 5
+SUMS = (LATENCY, ENERGY, SIZE)  # grow with work
+COST_GROUPS = ("sizes", "heads")  # of features that costs depend on; they come first
 FARTHEST = 10.0  # in spreads below the median, compressed; no score is worse
 
 Foretell = Callable[[Sequence[Pair]], np.ndarray]
@@ -73,6 +75,10 @@ class Describer:
     def numbers(self, pairs: Sequence[Pair]) -> np.ndarray:
         return np.array([self._numbers[pair.place] for pair in pairs], dtype=int)
 
+    def work(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """(n, 1 + terms) as `ArchitectureFeatures.work`."""
+        return self.features.work([pair.architecture for pair in pairs])
+
     def seen_by(self, output: int, rows: np.ndarray) -> np.ndarray:
         """The score's model sees the design; those of costs its work, its heads and the place."""
         width = self.features.groups[-1].stop
@@ -85,7 +91,7 @@ class Describer:
         groups = self.features.groups
         if output == SCORE:
             return PairKernel(groups, with_places=False)
-        return PairKernel(tuple(one for one in groups if one.name in PAID_FOR), with_places=True)
+        return PairKernel(tuple(one for one in groups if one.name in COST_GROUPS), True)
 
 
 class OutputModels:
@@ -101,56 +107,68 @@ class OutputModels:
     ) -> None:
         self.goal = goal
         self._describer = describer
-        told = None
-        if foretell is None:
-            foretell = prior = CostPrior(trials, goal)
-            told = prior.held_out
-        self._foretell: Foretell = foretell
+        self._foretell = foretell
         pairs = [trial.pair for trial in trials]
-        rows = describer.rows(pairs)
+        rows, numbers = describer.rows(pairs), describer.numbers(pairs)
         targets = _targets(trials)
         self.squeezed = _compression(targets[:, SCORE])
         targets[:, SCORE] = self.squeezed.squeeze(targets[:, SCORE])
-        targets -= self.foretold(pairs, told)
-        numbers = describer.numbers(pairs)
         self._unknown = {  # (output, place): tried there, and never given
             (output, int(number))
-            for output in range(OUTPUTS)
+            for output in range(LATENCY, OUTPUTS)
             for number in set(numbers)
             if np.isnan(targets[numbers == number, output]).all()
         }
+        wanted = wanted_outputs(goal)
+        self._sums = {} if foretell else self._fit_sums(pairs, targets, wanted)
+        targets -= self.foretold(pairs).mean
         self.scales: dict[int, np.ndarray] = {}
         self._models: dict[int, GaussianProcess] = {}
-        for output in wanted_outputs(goal):
+        for output in wanted:
             known = np.isfinite(targets[:, output])
-            if known.any():
+            if known.any() and output not in self._sums:
                 x, y = describer.seen_by(output, rows[known]), targets[known, output]
                 kernel = describer.kernel(output)
                 found = (learnt or {}).get(output)
                 self.scales[output] = learn_scales(kernel, x, y) if found is None else found
                 self._models[output] = GaussianProcess(kernel, self.scales[output], x, y)
 
+    def _fit_sums(
+        self, pairs: Sequence[Pair], targets: np.ndarray, wanted: Sequence[int]
+    ) -> dict[int, WorkCosts]:
+        shares = np.exp(targets - self._of_references(pairs))
+        work, numbers = self._describer.work(pairs), self._describer.numbers(pairs)
+        known = np.isfinite(shares)
+        return {
+            output: fit_work_costs(
+                work[known[:, output]], numbers[known[:, output]], shares[known[:, output], output]
+            )
+            for output in SUMS
+            if output in wanted and known[:, output].any()
+        }
+
     def believe(self, pairs: Sequence[Pair]) -> Belief:
         return self.believe_rows(
             self._describer.rows(pairs), self._describer.numbers(pairs), self.foretold(pairs)
         )
 
-    def believe_rows(self, rows: np.ndarray, numbers: np.ndarray, foretold: np.ndarray) -> Belief:
-        """Rows need not be those of any design; numbers (n,) of places, foretold (n, outputs)."""
-        mean = np.full((len(rows), OUTPUTS), np.nan)
-        deviation = np.full((len(rows), OUTPUTS), np.nan)
+    def believe_rows(self, rows: np.ndarray, numbers: np.ndarray, foretold: Belief) -> Belief:
+        """Rows need not be those of any design; numbers (n,) of places, foretold of them."""
+        mean, deviation = foretold.mean.copy(), foretold.deviation.copy()
         for output, model in self._models.items():
-            mean[:, output], deviation[:, output] = model.predict(
-                self._describer.seen_by(output, rows)
-            )
+            more, off = model.predict(self._describer.seen_by(output, rows))
+            mean[:, output] += more
+            deviation[:, output] = np.hypot(deviation[:, output], off)
+        if SCORE not in self._models:  # nothing was trained yet
+            deviation[:, SCORE] = self.goal.score_scale
         for output, number in self._unknown:
             mean[numbers == number, output] = np.nan
-        return Belief(mean + foretold, deviation)
+        return Belief(mean, deviation)
 
     def outcomes(self, belief: Belief, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """normal (s, outputs) -> scores (s, n) and costs (s, n, 4), NaN where not given."""
         drawn = belief.mean + normal[:, None, :] * belief.deviation  # (s, n, outputs)
-        return self.squeezed.release(drawn[..., SCORE]), _costs_of(drawn)
+        return self.squeezed.release(drawn[..., SCORE]), np.exp(drawn[..., LATENCY:])
 
     def expected(self, pairs: Sequence[Pair]) -> np.ndarray:
         """(n,) the objective at the means."""
@@ -176,56 +194,49 @@ class OutputModels:
         found: np.ndarray = self.goal.values(places, scores, costs)[0]
         return found
 
-    def foretold(self, pairs: Sequence[Pair], told: np.ndarray | None = None) -> np.ndarray:
-        """(n, outputs) logarithms; where nothing is foretold, those of the reference.
+    def foretold(self, pairs: Sequence[Pair]) -> Belief:
+        """What the processes start from: sums of work or what else foretells, else references."""
+        mean, deviation = self._of_references(pairs), np.zeros((len(pairs), OUTPUTS))
+        work, numbers = self._describer.work(pairs), self._describer.numbers(pairs)
+        for output, model in self._sums.items():
+            share, deviation[:, output] = model.foretell(work, numbers)
+            mean[:, output] += share
+        if self._foretell and len(pairs):
+            told = np.log(self._foretell(pairs))
+            mean[:, LATENCY:] = np.where(np.isfinite(told), told, mean[:, LATENCY:])
+        return Belief(mean, deviation)
 
-        told: (n, 4) costs foretold by other means.
-        """
+    def _of_references(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """(n, outputs) logarithms of the references' costs, 0 where not known and for scores."""
         found = np.zeros((len(pairs), OUTPUTS))
-        references = costs([self.goal.reference(pair.place) for pair in pairs])
-        found[:, LATENCY:] = np.nan_to_num(_in_logarithms(references))
+        references = {pair.place: self.goal.reference(pair.place) for pair in pairs}
+        logarithms = dict(zip(references, np.nan_to_num(np.log(costs([*references.values()])))))
         if len(pairs):
-            logarithms = _in_logarithms(self._foretell(pairs) if told is None else told)
-            found[:, LATENCY:] = np.where(np.isfinite(logarithms), logarithms, found[:, LATENCY:])
+            found[:, LATENCY:] = [logarithms[pair.place] for pair in pairs]
         return found
 
 
 def wanted_outputs(goal: Goal) -> list[int]:
     """What the goal weighs or limits."""
     weights = dict(zip(COSTS, goal.weights.costs))
-    wanted = {name for name in COSTS if weights[name] or getattr(goal.limits, name) is not None}
-    found = [SCORE]
-    if wanted & {"latency_s", "energy_j"}:
-        found.append(LATENCY)
-    for name, output in (("energy_j", POWER), ("peak_power_w", PEAK), ("size_bytes", SIZE)):
-        if name in wanted:
-            found.append(output)
-    return found
+    limited = [getattr(goal.limits, name) is not None for name in COSTS]
+    return [SCORE] + [
+        output
+        for output, name, limit in zip(range(LATENCY, OUTPUTS), COSTS, limited)
+        if weights[name] or limit
+    ]
 
 
 def _targets(trials: Sequence[Trial]) -> np.ndarray:
-    """(n, outputs) score, and logarithms of latency, mean power, peak, size."""
+    """(n, outputs) score, and logarithms of costs; NaN: not given."""
     outcomes = [trial.outcome for trial in trials]
     scores = np.array([outcome.score for outcome in outcomes], dtype=float)
-    return np.hstack([scores[:, None], _in_logarithms(costs(outcomes))])
-
-
-def _in_logarithms(of_costs: np.ndarray) -> np.ndarray:
-    """(n, 4) costs -> (n, 4) as LATENCY to SIZE."""
-    found: np.ndarray = np.log(of_costs)
-    found[:, POWER - 1] -= found[:, LATENCY - 1]
-    return found
-
-
-def _costs_of(drawn: np.ndarray) -> np.ndarray:
-    logarithms = drawn[..., LATENCY:].copy()
-    logarithms[..., POWER - 1] += logarithms[..., LATENCY - 1]
-    found: np.ndarray = np.exp(logarithms)
-    return found
+    return np.hstack([scores[:, None], np.log(costs(outcomes))])
 
 
 def _compression(scores: np.ndarray) -> Compression:
-    median = float(np.median(scores))
-    above = scores[scores >= median] - median
-    spread = float(above.mean()) if len(above) else 0.0
-    return Compression(median, spread if spread > 0 else 1.0)
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        return Compression(0.0, 1.0)
+    spread = float(known.std())
+    return Compression(float(np.median(known)), spread if spread > 0 else 1.0)

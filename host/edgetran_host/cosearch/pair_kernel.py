@@ -22,12 +22,16 @@ from edgetran_host.cosearch.features import Group
 
 ROOT5 = np.sqrt(5.0)
 # Priors of the logarithms for outputs of unit variance: (mean, standard deviation, bounds).
-NOISE = (np.log(0.01), 1.5, (-11.0, 0.7))
-LINEAR = (np.log(0.2), 1.5, (-9.0, 4.0))
-VARIANCE = (np.log(0.2), 1.5, (-9.0, 3.0))
-LENGTH = (np.log(2.5), 0.7, (-1.5, 3.0))
-OF_PLACE = (np.log(0.1), 1.5, (-9.0, 4.0))
-RESIDUAL = (np.log(0.05), 1.5, (-9.0, 3.0))
+# Tight ones: a dozen trials cannot tell a dozen scales, and what they seem to tell is too sure.
+NOISE = (np.log(0.02), 1.0, (-11.0, 0.7))
+LINEAR = (np.log(1.0), 0.7, (-9.0, 4.0))
+VARIANCE = (np.log(0.4), 0.7, (-9.0, 3.0))
+LENGTH = (np.log(2.5), 0.5, (-1.5, 3.0))
+ASIDE = (np.log(0.05), 0.7, (-9.0, 3.0))  # both variances of the groups that matter less
+PLACE_NOISE = (np.log(0.1), 1.5, (-11.0, 0.7))
+OF_PLACE = (np.log(0.1), 0.7, (-9.0, 4.0))
+RESIDUAL = (np.log(0.05), 0.7, (-9.0, 3.0))
+GROUPS_ASIDE = ("positions", "layers")
 
 Prior = tuple[float, float, tuple[float, float]]
 
@@ -42,10 +46,13 @@ class PairKernel(Kernel):  # type: ignore[misc]
 
     @property
     def priors(self) -> list[Prior]:
-        found = [NOISE] + [LINEAR, VARIANCE, LENGTH] * len(self.groups)
-        return found + (
-            [OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH] if self.with_places else []
-        )
+        found = [PLACE_NOISE if self.with_places else NOISE]
+        for group in self.groups:
+            aside = self.with_places or group.name in GROUPS_ASIDE
+            found += [ASIDE, ASIDE, LENGTH] if aside else [LINEAR, VARIANCE, LENGTH]
+        if self.with_places:
+            found += [OF_PLACE, OF_PLACE, RESIDUAL, RESIDUAL, LENGTH]
+        return found
 
     @property
     def hyperparameter_scales(self) -> Hyperparameter:

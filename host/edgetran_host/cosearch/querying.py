@@ -1,8 +1,8 @@
 """Candidates for a query, and the climb from them to where the acquisition is highest.
 
 Candidates are near the best trials: one to three moves away, tied, crossed with one another,
-and a few drawn anew; each also on other boards. The best of them climb, neighbour by
-neighbour, until a round brings nothing.
+and a few drawn anew; each also on other boards. The best of all and of each board climb,
+neighbour by neighbour, until a round brings nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgetran_host.cosearch.moves import cross, step, tie
-from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.pair import Pair, Place
 from edgetran_host.cosearch.space import ProductSpace
 
 Rng = np.random.Generator
@@ -29,8 +29,9 @@ class Effort:
     crossings: int = 32
     restarts: int = 24
     other_places: int = 12  # of the best candidates, tried on every board
-    climbers: int = 6
-    neighbours: int = 16  # a climber and round
+    climbers: int = 3  # of all candidates
+    climbed_places: int = 6  # most boards whose best candidate climbs too
+    neighbours: int = 14  # a climber and round
     rounds: int = 10
 
 
@@ -77,7 +78,7 @@ def climb(
     known: dict[Pair, float] = {}
     _look(value, starts, known)
     _look(value, everywhere(_best(known, effort.other_places), product), known)
-    climbers = _best(known, effort.climbers)
+    climbers = _climbers(known, effort)
     for _ in range(effort.rounds):
         around = [_around(pair, product, rng, effort.neighbours) for pair in climbers]
         _look(value, [near for group in around for near in group], known)
@@ -89,6 +90,15 @@ def climb(
         climbers = list(dict.fromkeys(higher))
     free = (pair for pair in _best(known, len(known)) if pair not in taken)
     return [Query(pair, known[pair]) for pair in free]
+
+
+def _climbers(known: dict[Pair, float], effort: Effort) -> list[Pair]:
+    """The best of all, and of each board: what is best there may be another kind of design."""
+    of_places: dict[Place, Pair] = {}
+    for pair in _best(known, len(known)):
+        of_places.setdefault(pair.place, pair)
+    best = [*of_places.values()][: effort.climbed_places]
+    return list(dict.fromkeys([*_best(known, effort.climbers), *best]))
 
 
 def _around(pair: Pair, product: ProductSpace, rng: Rng, count: int) -> list[Pair]:

@@ -20,9 +20,9 @@ from edgetran_host.cosearch.front import hypervolume, objectives
 from edgetran_host.cosearch.goal import Goal, Limits
 from edgetran_host.cosearch.outcome import Outcome
 from edgetran_host.cosearch.outputs import (
+    ENERGY,
     LATENCY,
     PEAK,
-    POWER,
     SCORE,
     Compression,
     Describer,
@@ -54,8 +54,8 @@ def sampled(models: OutputModels, pair: Pair) -> list[Outcome]:
         score = models.outcomes(belief, z[None])[0][0, 0]
         assert drawn[SCORE] < models.squeezed.median or score == pytest.approx(drawn[SCORE])
         latency = math.exp(drawn[LATENCY])
-        known = not math.isnan(drawn[POWER])
-        energy = latency * math.exp(drawn[POWER]) if known else None
+        known = not math.isnan(drawn[ENERGY])
+        energy = math.exp(drawn[ENERGY]) if known else None
         peak = math.exp(drawn[PEAK]) if known else None
         found.append(Outcome(float(score), latency, energy, peak, math.nan))
     return found
@@ -120,7 +120,7 @@ def test_growth_of_a_front_is_volume_with_less_volume_without() -> None:
 def test_a_board_that_never_gave_energy_is_believed_to_give_none() -> None:
     models = models_of(toy_goal())
     belief = models.believe([Pair(NEW[0].architecture, place) for place in PLACES])
-    assert np.isnan(belief.mean[:, POWER]).tolist() == [False, False, True]
+    assert np.isnan(belief.mean[:, ENERGY]).tolist() == [False, False, True]
 
 
 def test_what_somebody_foretells_exactly_leaves_nothing_to_learn() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from edgetran_host.cosearch.boshcode import Boshcode, Exploration, milestone
+from edgetran_host.cosearch.boshcode import Boshcode, Exploration, TrainingCost, milestone
 from edgetran_host.cosearch.front import dominates, objectives
 from edgetran_host.cosearch.goal import Goal, Limits
 from edgetran_host.cosearch.outcome import Trial
+from edgetran_host.cosearch.outputs import LATENCY, SCORE, OutputModels
+from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.querying import Effort
 from edgetran_host.cosearch.space import ProductSpace
 from edgetran_host.space.design_space import DesignSpace
@@ -115,17 +120,57 @@ def test_limits_hold_where_pairs_that_keep_them_are_known() -> None:
 
 
 def test_a_dearer_training_makes_a_pair_less_likely(trials: list[Trial]) -> None:
-    trained = {trial.pair.architecture for trial in trials}
+    def suggested(training_cost: TrainingCost | None) -> Pair:
+        designer = Boshcode(
+            PRODUCT,
+            toy_goal(),
+            1,
+            starts=0,
+            effort=SMALL,
+            exploration=GREEDY,
+            training_cost=training_cost,
+        )
+        designer.update(trials[:13])
+        (pair,) = designer.suggest(1)
+        return pair
 
-    def cost(pairs, trials):  # type: ignore[no-untyped-def]
-        return np.array([0.001 if pair.architecture in trained else 1.0 for pair in pairs])
+    free = suggested(None).architecture
 
+    def cost(pairs: Sequence[Pair], trials: Sequence[Trial]) -> np.ndarray:
+        """Whatever is as deep as what would be tried is dear."""
+        same = [len(pair.architecture.layers) == len(free.layers) for pair in pairs]
+        return np.where(same, 1.0, 0.001)
+
+    assert len(suggested(cost).architecture.layers) != len(free.layers)
+
+
+def test_what_was_never_trained_teaches_costs_only(trials: list[Trial]) -> None:
+    untrained = [replace(one, outcome=replace(one.outcome, score=None)) for one in trials[8:12]]
+    designer = Boshcode(PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, exploration=GREEDY)
+    designer.update([*trials[:8], *untrained])
+    models = designer._models()
+    pairs = [trial.pair for trial in trials[12:]]
+    without = OutputModels(designer._describer, trials[:8], toy_goal(), learnt=models.scales)
+    found, before = models.believe(pairs), without.believe(pairs)
+    assert found.mean[:, SCORE] == pytest.approx(before.mean[:, SCORE])
+    assert np.abs(found.mean[:, LATENCY] - before.mean[:, LATENCY]).max() > 1e-6
+    assert PRODUCT.contains(designer.suggest(1)[0])
+
+
+@pytest.mark.parametrize("whole_front", [False, True])
+def test_a_search_goes_on_where_nothing_was_trained_yet(
+    trials: list[Trial], whole_front: bool
+) -> None:
+    untrained = [replace(one, outcome=replace(one.outcome, score=None)) for one in trials[:8]]
+    limit = min(one.outcome.latency_s for one in untrained) / 2
+    goal = toy_goal(Limits(latency_s=limit))
     designer = Boshcode(
-        PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, exploration=GREEDY, training_cost=cost
+        PRODUCT, goal, 1, starts=0, effort=SMALL, exploration=GREEDY, whole_front=whole_front
     )
-    designer.update(trials[:13])
+    designer.update(untrained)
     (pair,) = designer.suggest(1)
-    assert pair.architecture in trained
+    middle = float(np.median([one.outcome.latency_s for one in untrained]))
+    assert outcome_of(pair).latency_s < middle
 
 
 def test_a_front_grows(trials: list[Trial]) -> None:
