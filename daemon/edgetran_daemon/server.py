@@ -80,7 +80,9 @@ async def serve(settings: Settings, on_ready: OnReady) -> None:
     board = board_of(settings)
     with locked_state(settings.state):
         check_port(settings.host, settings.port)
-        await Daemon(settings, board).run(on_ready)
+        daemon = Daemon(settings, board)
+        heap.settle()  # before there are models, which come and go
+        await daemon.run(on_ready)
 
 
 def board_of(settings: Settings) -> Board:

@@ -28,7 +28,7 @@ from edgetran.board import Board
 from edgetran_protos.errors import ModelDown
 
 SOAK_S = float(os.environ.get("EDGETRAN_SOAK_S", "600"))
-WARM_SHARE = 0.3  # of it, before the first look at what the daemon holds
+WARM_SHARE = 0.5  # of it, before the first look: until then tables and pools grow to their size
 CLIENT = Path(__file__).with_name("soak_client.py")
 KINDS = ("texts", "texts", "tensors", "measure", "change", "look")
 EXPECTED = {  # of clients whose link goes down and whose worker is killed
