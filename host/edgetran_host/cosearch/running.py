@@ -12,13 +12,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from edgetran_protos.errors import BoardError
 
+from edgetran_host.accuracy.screening import predictor_of, worthwhile
 from edgetran_host.cosearch.designer import Designer
 from edgetran_host.cosearch.evaluating import Evaluating
 from edgetran_host.cosearch.evaluator import Evaluator, Request
+from edgetran_host.cosearch.features import ArchitectureFeatures
 from edgetran_host.cosearch.fidelities import Fidelities, Seen
 from edgetran_host.cosearch.history import Asked, Entry, History
 from edgetran_host.cosearch.inheriting import Inheriting
@@ -140,14 +143,26 @@ class Running:
         return Request(found[0], self._conduct.fidelity) if found else None
 
     def _promotion(self) -> Request | None:
-        """A longer training for a pair that may well be the best; none is asked for twice."""
+        """A longer training for a pair that may well be the best; none is asked for twice.
+
+        Where scores can be foretold, none that would need more than its interval to be the best.
+        """
         seen = self._seen()
         if not self._conduct.promote or not pairs_of(seen):
             return None
         draws = seen_draws(seen, self._history.brief.goal, np.random.default_rng(len(seen)))
         asked = {(one.request.pair.id, one.request.fidelity) for one in self._entries}
         wanted = promotions(seen, draws, most=len(seen))
-        return next((one for one in wanted if (one.pair.id, one.fidelity) not in asked), None)
+        wanted = [one for one in wanted if (one.pair.id, one.fidelity) not in asked]
+        if not wanted:
+            return None
+        predictor = predictor_of(self._features(), seen)
+        left = worthwhile(wanted, seen, self._history.brief.goal, predictor)
+        return next(iter(left), None)
+
+    @lru_cache(maxsize=1)  # noqa: B019  (one loop a search)
+    def _features(self) -> ArchitectureFeatures:
+        return ArchitectureFeatures(self._history.brief.product.space)
 
     def _start(self, entry: Entry) -> None:
         if entry.pending and entry.number not in self._started:

@@ -89,13 +89,20 @@ def ranked(brief: Brief, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def leading_front(brief: Brief, entries: Sequence[Entry]) -> list[Entry]:
-    """Of `ranked`, those that no other beats in every figure that all boards give."""
+    """Of `ranked`, those that no other beats; figures decide that all of a board's pairs give.
+
+    Boards that give other figures (one has no power sensor, say) are not compared.
+    """
     found = ranked(brief, entries)
-    if not found:
-        return []
-    points = np.array([objectives(outcome_of(one)) for one in found])
-    known = np.isfinite(points).all(axis=0)
-    return [found[at] for at in front(points[:, known])]
+    points = [objectives(outcome_of(one)) for one in found]
+    alike: dict[tuple[bool, ...], list[int]] = {}
+    for at, point in enumerate(points):
+        alike.setdefault(tuple(np.isfinite(point).tolist()), []).append(at)
+    kept: list[int] = []
+    for known, members in alike.items():
+        chosen = np.array([points[at] for at in members])[:, known]
+        kept += [members[at] for at in front(chosen)]
+    return [found[at] for at in sorted(kept)]
 
 
 def _rung(entry: Entry) -> int:
