@@ -238,7 +238,6 @@ def test_a_front_is_what_no_other_beats_and_its_spread_covers_the_most(whole: Hi
         return all(x <= y for x, y in known) and any(x < y for x, y in known)
 
     known = ranked(BRIEF, entries)
-    assert len({outcome_of(one).energy_j is None for one in known}) == 2
     assert leaders == [one for one in known if not any(beats(other, one) for other in known)]
     points = np.random.default_rng(0).random((12, 2))
     (best,) = spread(points, 1)
@@ -310,3 +309,14 @@ def test_killed_for_real_again_and_again(oracle: Path, tmp_path: Path) -> None:
     for result in results:
         del result["run"], result["elapsed_s"]
     assert results[0] == results[1]
+
+
+def test_a_board_without_a_sensor_takes_no_figure_from_the_others(tmp_path: Path) -> None:
+    history = history_in(tmp_path, BRIEF)
+    run(history, ToyEvaluator(), 12, method="random")
+    entries = history.entries()
+    with_sensor = [one for one in entries if outcome_of(one).energy_j is not None]
+    leaders = leading_front(BRIEF, entries)
+    alone = leading_front(BRIEF, with_sensor)
+    assert [one for one in leaders if one in with_sensor] == alone
+    assert len(leaders) > len(alone) > 0
