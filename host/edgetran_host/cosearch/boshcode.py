@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # of scikit-learn
 
 from edgetran_host.cosearch.acquisition import (
     Acquisition,
@@ -133,6 +134,10 @@ class Boshcode(Designer):
         return np.where((self._goal.excess(costs) <= 0).all(axis=-1), values, -np.inf)
 
     def _suggest(self, rng: np.random.Generator) -> Pair | None:
+        with threadpool_limits(1):  # its matrices are small: threads would wait for one another
+            return self._suggested(rng)
+
+    def _suggested(self, rng: np.random.Generator) -> Pair | None:
         taken = self.taken()
         start = next((pair for pair in self._starts if pair not in taken), None)
         if start is not None and len(taken) < len(self._starts):
