@@ -180,17 +180,17 @@ def _line(label: str, text: str) -> Text:
 def _latest(standing: Standing, wide: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline", expand=False)
     names = [name for name in TITLES if name != "size_bytes"]
-    table.add_column("trial", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("board", no_wrap=True)
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", no_wrap=True)
     for name in names:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
     if wide:
-        table.add_column("design", no_wrap=True, overflow="ellipsis")
+        table.add_column("design")  # the one that gives way where the line is too short
     ended = sorted(standing.ended, key=lambda one: one.ended.timestamp() if one.ended else 0.0)
     for one in ended[-LATEST:][::-1]:
-        design = [escape(summary(one.request.pair))] if wide else []
-        table.add_row(*_row(standing.brief, one, names), *design)
+        design = Text(summary(one.request.pair), no_wrap=True, overflow="ellipsis")
+        table.add_row(*_row(standing.brief, one, names), *([design] if wide else []))
     return table
 
 
