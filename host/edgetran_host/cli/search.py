@@ -46,6 +46,9 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
     help="Weights of score, latency, energy, peak, size; or: front, all trade-offs.",
 )
 @click.option("--method", default="boshcode", show_default=True, help="Or local, random, ...")
+@click.option(
+    "--legacy", "method", flag_value="legacy", help="--method legacy: the search as published."
+)
 @click.option("--alpha", type=click.FloatRange(0, 1), help="Share of queries by uncertainty.")
 @click.option("--beta", type=click.FloatRange(0, 1), help="Share of queries by chance.")
 @click.option("--space", default="", metavar="NAME|FILE", help="flexibert2, seed, or a TOML file.")

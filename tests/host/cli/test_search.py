@@ -92,3 +92,14 @@ def test_a_suggested_limit_lets_the_value_in(value: float) -> None:
     _, text = as_option("latency_s", value).split()
     assert value <= parse("latency", text) * (1 + 1e-9)
     assert parse("latency", text) <= value * 1.011
+
+
+def test_the_published_search_has_an_option_of_its_own(oracle: Path, tmp_path: Path) -> None:
+    """Its trials are those of the method by its name; the last option counts."""
+    given = ("--trials", "2", "--finalists", "1", "--repeats", "1", "--json")
+    results = [
+        json.loads(ran(oracle, tmp_path / options[-1], *given, *options).stdout)
+        for options in (("--legacy",), ("--method", "legacy"))
+    ]
+    assert [result["request"]["method"] for result in results] == ["legacy", "legacy"]
+    assert results[0]["chosen"] == results[1]["chosen"]
