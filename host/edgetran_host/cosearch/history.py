@@ -18,6 +18,7 @@ written before its state, so that a trial which was paid for counts, whenever th
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +28,14 @@ import optuna
 from edgetran_protos.errors import UsageError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from edgetran_host.cosearch.brief import Brief
 from edgetran_host.cosearch.evaluator import Evaluation, Request
@@ -46,6 +54,7 @@ ROLES = ("search", "finalist")
 OBJECTIVE = "objective"  # a study's only value, where it is no front
 MAXIMIZE, MINIMIZE = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
 NO_VALUE = TrialState.PRUNED  # evaluated, but costs alone ruled it out: nothing was trained
+MAKING_TRIES, MAKING_S = 10, 0.3
 URLS = "write it like sqlite:///folder/search.db or postgresql://user@host/name"
 
 
@@ -240,6 +249,13 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     with _told(url):
+        for _ in range(MAKING_TRIES):
+            try:
+                return optuna.storages.RDBStorage(url)
+            except (IntegrityError, ProgrammingError, OperationalError) as exc:
+                if not (isinstance(exc, IntegrityError) or "already exists" in str(exc)):
+                    raise
+                time.sleep(MAKING_S)  # another process is making the tables of a new database
         return optuna.storages.RDBStorage(url)
 
 
