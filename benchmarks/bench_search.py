@@ -38,7 +38,7 @@ from search_tasks import TASKS, Task, best_known, task_of
 BUDGETS = {"T1": 200, "T1c": 60, "T3": 150}  # of full trainings in T1c; T2: LIMITED
 LIMITED = 100
 MILESTONES = (0.8, 0.9)
-AT = (25, 35, 50, 75, 100, 150, 200, 300, 500)
+AT = (5, 10, 25, 35, 50, 75, 100, 150, 200, 300, 500)
 STEP = 0.5  # of a full training
 RIVALS = {  # whose evaluations to 90 % are set against a method's own
     "local_tied": ("local_tied",),
@@ -262,8 +262,8 @@ def text(report: dict[str, object]) -> str:
             share = one["share"].get(count)
             line += f"{'':>5}" if share is None else f"{100 * float(str(share)):5.0f}"
         if not front:
-            last = list(one["share_measured_again"].values())[-1]
-            line += f"{100 * float(str(last)):7.0f}"
+            last = list(one["share_measured_again"].values())[-1:]
+            line += f"{100 * float(str(last[0])):7.0f}" if last else f"{'':>7}"
             line += "".join(f"{one['needed'][goal] or '-':>7}" for goal in MILESTONES)
             line += f"{one['reached_90']}/{one['seeds']}".rjust(8)
             line += "".join(f"{one['ratios'][rival] or '-':>19}" for rival in RIVALS)
