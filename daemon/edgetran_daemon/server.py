@@ -70,6 +70,7 @@ DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
 DRAIN_LOOK_S = 0.02
 HANG_UP_S = 0.5  # for those that only watch (health, reflection) to hear of the end
 IDLE_LOOK_S = 0.5
+USERS = "users.lock"  # shared by processes of this machine that will come back, however late
 
 OnReady = Callable[[Board, str], None]
 
@@ -228,7 +229,8 @@ class Daemon:
             try:
                 await asyncio.wait_for(self._stop.wait(), IDLE_LOOK_S if limit_s else None)
             except asyncio.TimeoutError:
-                if limit_s and self._activity.idle_s > limit_s:
+                idle = limit_s and self._activity.idle_s > limit_s
+                if idle and not _in_use(self._settings.state / USERS):
                     self._stop.set()
 
     async def _drain(self) -> None:
@@ -272,6 +274,17 @@ def locked_state(state: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _in_use(lock: Path) -> bool:
+    try:
+        with lock.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _metrics(address: Optional[tuple[str, int]]) -> Optional[Metrics]:

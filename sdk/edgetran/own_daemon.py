@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import IO, Optional
 
 from edgetran_protos.generated.edgetran.v1.device_pb2 import DescribeRequest
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
@@ -33,12 +33,14 @@ ALIVE_S = 5.0  # how long a running one may take to answer
 LEAVE_S = 15.0  # how long one may take to leave: its last calls get ten seconds
 POLL_S = 0.05
 IDLE_EXIT_S = 900
+USERS = "users.lock"  # shared by the processes that a daemon must not leave
 LOG_TAIL_LINES = 15
 
 COMPLAINT = re.compile(r"^edgetran-daemon: (?P<line>.*)\n +hint: (?P<hint>.*)\Z", re.MULTILINE)
 
 # Held so that Python neither warns about children still running nor leaves them undead.
 _started: list[subprocess.Popen[bytes]] = []
+_kept: dict[Path, IO[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def ensure(daemon: OwnDaemon) -> str:
     """The address of the running daemon, started if need be."""
     try:
         with locked(daemon.state / "start.lock"):
+            _keep(daemon.state)
             address = running(daemon)
             if address:
                 return address
@@ -84,6 +87,13 @@ def ensure(daemon: OwnDaemon) -> str:
             f"no daemon can work in {daemon.state}: {exc.strerror or exc}",
             hint="free some disk space there, or set EDGETRAN_HOME to a folder of yours",
         ) from exc
+
+
+def _keep(state: Path) -> None:
+    """While this process lives its daemons do not end for want of calls: trainings last longer."""
+    if state not in _kept:
+        _kept[state] = (state / USERS).open("a")
+        fcntl.flock(_kept[state], fcntl.LOCK_SH)
 
 
 def running(daemon: OwnDaemon) -> str:

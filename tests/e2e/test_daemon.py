@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -360,3 +361,15 @@ def test_leaves_when_idle(state: Path) -> None:
     with daemon(state, "--idle-exit", "0.5") as client:
         assert client.process.wait(10) == 0
     assert not (state / "ready.json").exists()
+
+
+def test_stays_while_a_process_holds_on_to_it(state: Path) -> None:
+    """As the SDK does with daemons of its own: a training between two calls may take hours."""
+    state.mkdir(exist_ok=True)
+    with (state / "users.lock").open("a") as user:
+        fcntl.flock(user, fcntl.LOCK_SH)
+        with daemon(state, "--idle-exit", "0.2") as client:
+            with pytest.raises(subprocess.TimeoutExpired):
+                client.process.wait(2)
+            user.close()
+            assert client.process.wait(10) == 0
