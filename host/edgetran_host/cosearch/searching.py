@@ -1,10 +1,12 @@
 """One search from its request to its result: opens the world, the study and the run's folder.
 
-RUN/search.json   the request, the study's name, where it lies (null: search.db beside it)
-RUN/search.db     the study, unless it lies elsewhere
-RUN/clock.json    seconds of all starts so far
-RUN/result.json   what was found
-RUN/work/         weights, bundles and what was paid for
+The folder holds
+
+    search.json   the request, the study's name, where it lies (null: search.db beside it)
+    search.db     the study, unless it lies elsewhere
+    clock.json    seconds of all starts so far
+    result.json   what was found
+    work          weights, bundles and what was paid for
 """
 
 from __future__ import annotations
