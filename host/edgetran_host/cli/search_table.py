@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgetran_host.cli.search_figures import (
+from edgetran_host.cli.show import print_json
+from edgetran_host.cosearch.figures import (
     OPTIONS,
     TITLES,
     as_option,
@@ -17,7 +18,6 @@ from edgetran_host.cli.search_figures import (
     figure,
     line_of,
 )
-from edgetran_host.cli.show import print_json
 
 STOPPED = {
     "evaluations": "--trials is spent",

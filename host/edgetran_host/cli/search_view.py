@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgetran_host.cli.progress import PLAIN_PERIOD_S, clock
-from edgetran_host.cli.search_figures import TITLES, figure, line_of
 from edgetran_host.cosearch.brief import Brief
+from edgetran_host.cosearch.figures import TITLES, figure, line_of
 from edgetran_host.cosearch.history import Entry
 from edgetran_host.cosearch.readable import summary
 from edgetran_host.cosearch.standing import (

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgetran_host.cli.search_figures import TITLES, UNKNOWN, figure
+from edgetran_host.cosearch.figures import TITLES, UNKNOWN, figure
 from edgetran_host.cosearch.views.explaining import Explanation, Figure
 from edgetran_host.cosearch.views.searched import Searched
 from edgetran_host.cosearch.views.telling import between, factor, limit_sentence, points

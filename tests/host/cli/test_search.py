@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from edgetran_host.cli.search import search
-from edgetran_host.cli.search_figures import as_option, figure
+from edgetran_host.cosearch.figures import as_option, figure
 from edgetran_host.job.units import parse
 from edgetran_protos.errors import BudgetError, EdgeTranError
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from edgetran_host.cli.runs import runs
-from edgetran_host.cli.search_figures import figure
 from edgetran_host.cli.show_explanation import show_explanation
 from edgetran_host.cosearch.brief import Brief
 from edgetran_host.cosearch.evaluator import Evaluation, Request
+from edgetran_host.cosearch.figures import figure
 from edgetran_host.cosearch.goal import Limits
 from edgetran_host.cosearch.history import Asked, History
 from edgetran_host.cosearch.layer_features import exact_terms
@@ -26,6 +26,7 @@ from edgetran_host.cosearch.standing import value_of
 from edgetran_host.cosearch.views.differences import NO_DIFFERENCE, differences, nearest
 from edgetran_host.cosearch.views.explaining import Explanation, explain
 from edgetran_host.cosearch.views.finding import find_search, find_searches
+from edgetran_host.cosearch.views.heading import heading
 from edgetran_host.cosearch.views.importance import exchanged, importances
 from edgetran_host.cosearch.views.layer_costs import layer_costs, split_terms
 from edgetran_host.cosearch.views.one_step import directions
@@ -179,6 +180,32 @@ def test_the_best_so_far_never_falls_and_ends_at_the_best(searched: Searched) ->
     assert found.starts == 7  # one of eight failed
 
 
+@pytest.mark.parametrize(
+    ("asked", "limits", "whole_front", "said"),
+    [
+        (
+            {"data": "path/to/SST-2", "targets": ["nano", "rpi4", "m1"]},
+            Limits(latency_s=0.04, size_bytes=20e6),
+            False,
+            "The best transformer for SST-2 on nano, rpi4 and m1, "
+            "latency at most 40 ms and size at most 20 MB",
+        ),
+        (
+            {"oracle": {"name": "friendly.npz"}, "data": None, "targets": []},
+            Limits(),
+            True,
+            "All trade-offs of transformers for the assumed truth friendly "
+            "on rpi4:cpu, a100:gpu and home-made",
+        ),
+    ],
+)
+def test_a_search_is_told_in_a_sentence(
+    asked: dict[str, object], limits: Limits, whole_front: bool, said: str
+) -> None:
+    brief = Brief({**REQUEST, **asked}, PRODUCT, toy_goal(limits), whole_front)
+    assert heading(brief) == said
+
+
 def test_a_front_s_volume_grows(searched: Searched) -> None:
     front = replace(searched, brief=replace(searched.brief, whole_front=True))
     found = progress(front).search
@@ -260,6 +287,7 @@ def test_the_page_has_the_figures_of_every_trial(run: Path, searched: Searched) 
     page = write_search_page(searched, run).read_text()
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []  # self-contained
     assert page.count("<img") == 6
+    assert "<h1>The best transformer for toy on rpi4, latency at most 50 ms</h1>" in page
     text = html.unescape(page)
     rows = re.findall(r"<tr[^>]*><td>(\d+)</td>(.*?)</tr>", text)
     assert [int(number) for number, _ in rows] == list(range(COUNT))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetran_host.cli.search_figures import TITLES, figure
+from edgetran_host.cosearch.figures import TITLES, figure
 from edgetran_host.cosearch.history import Entry
 from edgetran_host.cosearch.oracle import Oracle
 from edgetran_host.cosearch.readable import summary
@@ -25,6 +25,7 @@ from edgetran_host.cosearch.views.drawing import (
     limits_picture,
     progress_picture,
 )
+from edgetran_host.cosearch.views.heading import heading
 from edgetran_host.cosearch.views.importance import importances
 from edgetran_host.cosearch.views.progress import progress
 from edgetran_host.cosearch.views.searched import Searched
@@ -71,7 +72,7 @@ def write_search_page(searched: Searched, path: Path, oracle: Oracle | None = No
     """`path`/report.html. oracle: the one that was searched, to draw chance beside it."""
     body = "".join(_body(searched, oracle))
     page = (
-        f"<!doctype html><meta charset=utf-8><title>{html.escape(searched.name)}</title>"
+        f"<!doctype html><meta charset=utf-8><title>{html.escape(heading(searched.brief))}</title>"
         f"<style>{STYLE}{OWN_STYLE}</style>{body}"
     )
     file = path / "report.html"
@@ -80,7 +81,10 @@ def write_search_page(searched: Searched, path: Path, oracle: Oracle | None = No
 
 
 def _body(searched: Searched, oracle: Oracle | None) -> Iterator[str]:
-    yield f"<h1>{html.escape(searched.name)}</h1>"
+    yield f"<h1>{html.escape(heading(searched.brief))}</h1>"
+    method = searched.brief.request.get("method", "")
+    by = f", searched by {method}" if method else ""
+    yield f'<p class="note">{html.escape(f"{searched.name}{by}")}</p>'
     if searched.assumed:
         yield f'<p class="emulated">{ASSUMED}</p>'
     yield from _standing(searched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetran_host.cli.search_figures import TITLES, UNKNOWN, figure
+from edgetran_host.cosearch.figures import TITLES, UNKNOWN, figure
 from edgetran_host.cosearch.sensitivity import Sensitivity, Spread
 
 LEAST_FACTOR = 0.01  # that is told as a number
