@@ -42,7 +42,8 @@ def test_the_tree_is_told_and_every_child_came_from_its_parent(
     place: Place, refined: Ended
 ) -> None:
     found = refined.json["refinement"]
-    assert found == {**tree_of(place.path / "run"), "best": found["best"]}
+    usual = {"importance": "saliency", "without": []}
+    assert found == {**tree_of(place.path / "run"), "best": found["best"], **usual}
     nodes = {node["number"]: node for node in found["nodes"]}
     assert len(found["rounds"]) == ROUNDS
     assert {one["mode"] for one in found["rounds"]} >= {"prune heads", "prune feed-forward"}
@@ -111,6 +112,24 @@ def test_a_deployment_may_refine_by_itself(place: Place, refined: Ended) -> None
     assert ended.status == 0, ended.said
     assert ended.json["refinement"] == kept["refinement"]
     assert rows_of(ended.json) == rows_of(kept)
+
+
+def test_without_all_its_parts_it_is_compared_and_not_deployed(
+    place: Place, refined: Ended
+) -> None:
+    with edgetran.connect("nano") as board:
+        before = board.deployments()
+        words = [f"--without={part}" for part in ("hardware", "growth", "saliency", "distillation")]
+        ended = place.edgetran(*WORDS, *words)
+        assert ended.status == 0, ended.said
+        assert board.deployments() == before
+    found, own = ended.json["refinement"], place.path / "run" / "refine-without-growth-saliency"
+    own = own.with_name(f"{own.name}-distillation-hardware")
+    assert found["without"] == ["growth", "saliency", "distillation", "hardware"]
+    assert "without growth, saliency, distillation, hardware" in (own / "report.html").read_text()
+    assert not [node for node in found["nodes"] if node["mode"].startswith("grow")]
+    assert not [node for node in found["nodes"] if node["state"] == "over budget"]
+    assert tree_of(place.path / "run")["nodes"] != found["nodes"]
 
 
 def test_a_run_that_is_not_finished_is_named(place: Place) -> None:

@@ -22,9 +22,14 @@ from edgetran_host.cli.runs import runs_option
 @click.option(
     "--importance",
     type=click.Choice(["saliency", "position", "magnitude", "random"]),
-    default="saliency",
-    show_default=True,
-    help="By what parts to prune are chosen; all but saliency are for comparing.",
+    default=None,
+    help="By what parts to prune are chosen; all but saliency, the default, are for comparing.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(["growth", "saliency", "distillation", "hardware"]),
+    help="Leave a part of the method out, for comparing; may be repeated. Nothing is deployed.",
 )
 @click.option("--allow-older", is_flag=True, help="Also when the board serves a later bundle.")
 @threads_option
@@ -33,7 +38,8 @@ def refine(
     run: str | None,
     folder: Path,
     rounds: int | None,
-    importance: str,
+    importance: str | None,
+    without: tuple[str, ...],
     allow_older: bool,
     threads: int | None,
     as_json: bool,
@@ -47,6 +53,7 @@ def refine(
     Examples:
       edgetran refine
       edgetran refine sst-2-nano-0a1b2c3d --rounds 16
+      edgetran refine sst-2-nano-0a1b2c3d --without growth --without distillation
     """
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.result_table import show_result
@@ -56,7 +63,7 @@ def refine(
     from edgetran_host.refine.running import refine_run
 
     found = finished_run(run, folder)
-    chosen = settings(found.config().effort, rounds=rounds, importance=importance)
+    chosen = settings(found.config().effort, rounds=rounds, importance=importance, without=without)
     with progress(as_json=as_json) as on_progress:
         result = refine_run(
             found.path, chosen, threads=threads, allow_older=allow_older, on_progress=on_progress

@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from edgetran_host.refine.node import DIVERGED, OVER, PROBED, TRAINED
-from edgetran_host.refine.telling import changes, figures
+from edgetran_host.refine.telling import changes, compared, figures
 
 STYLES = {TRAINED: "", PROBED: "dim", OVER: "dim", DIVERGED: "red"}
 
@@ -27,7 +27,10 @@ def show_tree(refinement: Mapping[str, Any]) -> None:
             label = _label(node, nodes[node["parent"]], refinement["best"])
             drawn[node["number"]] = drawn[node["parent"]].add(label)
     console = Console()
-    console.print(Text("refinement: change from a node's parent", style="bold"))
+    heading = Text("refinement: change from a node's parent", style="bold")
+    if note := compared(refinement):
+        heading.append(f"  ({note})")
+    console.print(heading)
     for node in roots:
         console.print(drawn[node["number"]])
 

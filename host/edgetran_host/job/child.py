@@ -19,7 +19,7 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.tasks import REGRESSION, Encoded, Row, Task
-from edgetran_host.training import Recipe, Targets, distil
+from edgetran_host.training import Recipe, Targets, distil, fine_tune
 from edgetran_host.transfer import (
     Saliency,
     measure_saliency,
@@ -91,7 +91,7 @@ class Nursery:
     def distil(
         self,
         child: Child,
-        targets: Targets,
+        targets: Targets | None,
         recipe: Recipe,
         rows: int,
         checkpoint: Path,
@@ -100,7 +100,7 @@ class Nursery:
     ) -> None:
         """Trains the child in place on `rows` rows that the teacher speaks of, from `start` on.
 
-        Behind the last row comes the first one again.
+        Behind the last row comes the first one again. targets: None: the labels alone teach.
         """
         taught = self._work.split.taught
         chosen = [at % len(taught) for at in range(start, start + min(rows, len(taught)))]
@@ -109,11 +109,23 @@ class Nursery:
         def renamed(event: Progress) -> None:
             self._work.on_progress(dataclasses.replace(event, stage=stage))
 
+        data, task = self._work.encode(train, child.tokenizer_json), self._work.task
+        if targets is None:
+            fine_tune(
+                child.model,
+                data,
+                task,
+                recipe,
+                checkpoint=checkpoint,
+                threads=self._work.threads,
+                on_progress=renamed,
+            )
+            return
         distil(
             child.model,
-            self._work.encode(train, child.tokenizer_json),
+            data,
             Targets(targets.logits[chosen]),
-            self._work.task,
+            task,
             recipe,
             checkpoint=checkpoint,
             threads=self._work.threads,

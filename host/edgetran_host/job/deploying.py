@@ -136,6 +136,12 @@ def chosen_row(design: Design, finished: dict[str, Any], offers: Offers, variant
     offer = offers.offer(variant)
     label = dataclasses.replace(design, precision=offer.precision).label()
     runtime = "" if offer.runtime == SEARCHED_RUNTIME else f" {offer.runtime}"
+    return served_row(f"chosen: {label}{runtime}", finished, offers, variant)
+
+
+def served_row(title: str, finished: dict[str, Any], offers: Offers, variant: str) -> Baseline:
+    """finished: parameters and scores of the trained model."""
+    offer = offers.offer(variant)
     found = {
         "scores": offer.found["scores"],
         "trained_scores": finished["trained_scores"],
@@ -144,7 +150,7 @@ def chosen_row(design: Design, finished: dict[str, Any], offers: Offers, variant
         "max_abs_error": offer.found["variant"]["max_abs_error"],
         "variant": variant,
     }
-    return Baseline(CHOSEN, f"chosen: {label}{runtime}", offers.bundle, variant, found)
+    return Baseline(CHOSEN, title, offers.bundle, variant, found)
 
 
 def measured_rows(

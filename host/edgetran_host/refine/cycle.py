@@ -4,12 +4,13 @@ It follows from the rounds so far alone, so a refinement that was killed goes on
 pruned child is gone on from even where it is worse than its parent, for growing may make up for
 it. A growing round that leaves the best value as it was turns back: to the best other node,
 the root included, from which some mode was not tried yet, and goes on with the next of those.
+Without growing modes the last one of the cycle takes their part.
 Source: the method's specification, section 8, without the published code's faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgetran_host.refine.node import ROOT, TRAINED, Node, Round
@@ -34,6 +35,19 @@ SHRINKING = (
 )
 PATIENCE = 5  # turns without a better node, in total, that end all
 
+Worth = Callable[[Node], float | None]
+"""Of a trained node; higher is better."""
+
+
+def value_of(node: Node) -> float | None:
+    """The objective of the run's search."""
+    return node.value
+
+
+def accuracy_of(node: Node) -> float | None:
+    """Whatever it costs: what the published code goes by."""
+    return None if node.loss is None else -node.loss
+
 
 @dataclass(frozen=True)
 class Step:
@@ -46,22 +60,24 @@ def next_step(
     rounds: Sequence[Round],
     modes: Sequence[str] = CYCLE,
     patience: int = PATIENCE,
+    worth: Worth = value_of,
 ) -> Step | None:
     """None: nothing got better so often that it is finished."""
     here, tried, disappointed = ROOT, _Tried(modes), 0
+    turning = [mode for mode in modes if mode in GROWING] or modes[-1:]
     for count, one in enumerate(rounds, 1):
         tried.note(one)
         if one.winner is not None:
             here = one.winner
-        before, now = _best(nodes, rounds[: count - 1]), _best(nodes, rounds[:count])
-        if tried.left(here) and (now > before or one.mode not in GROWING):
+        before, now = (_best(nodes, rounds[:some], worth) for some in (count - 1, count))
+        if tried.left(here) and (now > before or one.mode not in turning):
             continue
         disappointed += now <= before
         open_ = [number for number in _trained(rounds[:count]) if tried.left(number)]
         open_ = [number for number in open_ if number != here] or open_
         if not open_:
             return None
-        here = max(open_, key=lambda number: (_value(nodes[number]), -number))
+        here = max(open_, key=lambda number: (_worth(nodes[number], worth), -number))
     if disappointed >= patience:
         return None
     return Step(here, tried.left(here)[0])
@@ -88,21 +104,20 @@ class _Tried:
         return [mode for mode in order if mode not in tried]
 
 
-def best_node(nodes: Mapping[int, Node]) -> Node:
-    """By the value; the root is always one."""
-    return max(nodes.values(), key=lambda node: (_value(node), -node.number))
+def best_node(nodes: Iterable[Node], worth: Worth = value_of) -> Node:
+    """Of some with the root among them."""
+    return max(nodes, key=lambda node: (_worth(node, worth), -node.number))
 
 
 def _trained(rounds: Sequence[Round]) -> list[int]:
     return [ROOT, *(one.winner for one in rounds if one.winner is not None)]
 
 
-def _best(nodes: Mapping[int, Node], rounds: Sequence[Round]) -> float:
+def _best(nodes: Mapping[int, Node], rounds: Sequence[Round], worth: Worth) -> float:
     known = {ROOT, *(child for one in rounds for child in one.children)}
-    return max(_value(nodes[number]) for number in known)
+    return max(_worth(nodes[number], worth) for number in known)
 
 
-def _value(node: Node) -> float:
-    if node.state != TRAINED or node.value is None:
-        return float("-inf")
-    return node.value
+def _worth(node: Node, worth: Worth) -> float:
+    found = worth(node) if node.state == TRAINED else None
+    return float("-inf") if found is None else found

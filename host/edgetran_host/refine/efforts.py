@@ -6,8 +6,13 @@ A step's rate is half of that of a trial: its model has learnt already, and only
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from edgetran_protos.errors import UsageError
+
+from edgetran_host.refine.ablations import GROWTH, SALIENCY, in_order
+from edgetran_host.refine.cycle import SHRINKING
+from edgetran_host.refine.proposals import GROWING
 from edgetran_host.refine.refining import Settings
 from edgetran_host.training.recipes import effort
 
@@ -27,8 +32,21 @@ def refinement_rounds(name: str) -> int:
     return SPENT[name][0] if name in UNASKED else 0
 
 
-def settings(name: str, *, rounds: int | None = None, importance: str = "saliency") -> Settings:
-    """Raises UsageError for an unknown effort."""
+def settings(
+    name: str,
+    *,
+    rounds: int | None = None,
+    importance: str | None = None,
+    without: Collection[str] = (),
+) -> Settings:
+    """importance: default `saliency`, without that `random`. without: of `ablations.PARTS`.
+
+    Raises UsageError for an unknown effort or part.
+    """
+    if SALIENCY in without and importance == "saliency":
+        raise UsageError(
+            "it cannot go by saliency and be without it", hint="leave one of the two options out"
+        )
     recipe = effort(name).trial_recipe
     usual, probe_rows, step_rows = SPENT[name]
     return Settings(
@@ -36,5 +54,7 @@ def settings(name: str, *, rounds: int | None = None, importance: str = "salienc
         probe_rows=probe_rows,
         step_rows=step_rows,
         recipe=dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate),
-        importance=importance,
+        importance=importance or ("random" if SALIENCY in without else "saliency"),
+        modes=tuple(m for m in SHRINKING if GROWTH not in without or m not in GROWING),
+        without=in_order(without),
     )

@@ -26,7 +26,17 @@ from edgetran_host.job.searching import Reference, cost_on_board
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.refine.cycle import PATIENCE, SHRINKING, Step, best_node, next_step
+from edgetran_host.refine.ablations import HARDWARE
+from edgetran_host.refine.cycle import (
+    PATIENCE,
+    SHRINKING,
+    Step,
+    Worth,
+    accuracy_of,
+    best_node,
+    next_step,
+    value_of,
+)
 from edgetran_host.refine.importance import IMPORTANCES, Importance
 from edgetran_host.refine.node import (
     DIVERGED,
@@ -62,7 +72,12 @@ class Settings:
     patience: int = PATIENCE
     sizes: Sizes = field(default_factory=Sizes)
     importance: str = "saliency"  # one of IMPORTANCES
-    hardware: bool = True  # children that break a limit are left out
+    without: tuple[str, ...] = ()  # of ablations.PARTS
+
+    @property
+    def by_cost(self) -> bool:
+        """Costs decide which children are trained and compared by what."""
+        return HARDWARE not in self.without
 
 
 class Refinement:
@@ -72,7 +87,7 @@ class Refinement:
         self,
         work: Workbench,
         nursery: Nursery,
-        targets: Targets,
+        targets: Targets | None,
         reference: Reference,
         budget: Budget,
         precision: str,
@@ -80,7 +95,10 @@ class Refinement:
         folder: Path,
         settings: Settings,
     ) -> None:
-        """reference: the fine-tuned seed. root: folder of the model to begin with."""
+        """targets: None: labels alone teach. reference: the fine-tuned seed.
+
+        root: folder of the model to begin with.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._work = work
         self._nursery = nursery
@@ -96,17 +114,21 @@ class Refinement:
 
     def run(self) -> Node:
         """The best node, which may be the root."""
-        total = self._settings.rounds
+        total, worth = self._settings.rounds, self._worth
         while len(self.tree.rounds) < total:
             self._report()
             step = next_step(
-                self.tree.nodes, self.tree.rounds, self._settings.modes, self._settings.patience
+                self.tree.nodes,
+                self.tree.rounds,
+                self._settings.modes,
+                self._settings.patience,
+                worth,
             )
             if step is None:
                 break
             self._round(step)
         self._work.on_progress(Progress("refine", total, total, self._said()))
-        return best_node(self.tree.nodes)
+        return self._best()
 
     def model(self, number: int) -> tuple[TextModel, bytes]:
         """A trained node's weights and tokenizer."""
@@ -145,7 +167,7 @@ class Refinement:
             self._report(f"{step.mode}, child {at} of {len(proposals)}")
             known = done.get(proposal.what)
             children.append(known or self._child(parent, model, tokenizer, proposal))
-        best = winner(parent, children)
+        best = winner(parent, children, by_cost=self._settings.by_cost)
         if best is not None:
             best = self._trained_on(best)
         for child in children:
@@ -176,7 +198,7 @@ class Refinement:
             parameters=_parameters(child),
             inherited=measure_share(model.config, edit.weights, config).overall,
         )
-        if self._settings.hardware and not within(cost, self._budget):
+        if self._settings.by_cost and not within(cost, self._budget):
             shutil.rmtree(folder, ignore_errors=True)
             return self.tree.put(dataclasses.replace(node, state=OVER))
         try:
@@ -261,12 +283,23 @@ class Refinement:
         cost = self._cost(*self.model(number), self.tree.node_folder(number))
         self.tree.put(dataclasses.replace(node, measured_again=(cost,)))
 
+    @property
+    def _worth(self) -> Worth:
+        return value_of if self._settings.by_cost else accuracy_of
+
+    def _best(self) -> Node:
+        """By the objective; of those that keep the limits, the root at least."""
+        nodes = self.tree.nodes.values()
+        return best_node(
+            node for node in nodes if node.number == ROOT or within(node.cost, self._budget)
+        )
+
     def _report(self, detail: str = "") -> None:
         done, total = len(self.tree.rounds), self._settings.rounds
         self._work.on_progress(Progress("refine", done, total, detail or self._said()))
 
     def _said(self) -> str:
-        best = best_node(self.tree.nodes)
+        best = self._best()
         return "nothing better yet" if best.number == ROOT else f"best: {best.what}"
 
 

@@ -18,12 +18,12 @@ from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget
 from edgetran_host.job.deploying import (
     CHOSEN,
-    REFINED,
     RESULT_SCHEMA,
     answered,
     chosen_row,
     measured_rows,
     put_on_board,
+    served_row,
     table_row,
     trained_design,
 )
@@ -37,6 +37,7 @@ from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
+from edgetran_host.refine.ablations import DISTILLATION, folder_name
 from edgetran_host.refine.efforts import STEP_RATE
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.refining import Refinement, Settings
@@ -55,7 +56,7 @@ class Start:
     """What a finished run left for its refinement."""
 
     nursery: Nursery
-    targets: Targets
+    targets: Targets | None  # None: labels alone teach
     design: Design
     offers: Offers  # of the model that the search chose
     plain: list[Baseline]
@@ -92,7 +93,8 @@ def refine_run(
             work = Workbench(
                 config, task, seed, run, count, on_progress, board, reference, allow_older
             )
-            own = dataclasses.replace(work, run=RunDirectory.create(path / REFINED, config))
+            own_folder = path / folder_name(settings.without)
+            own = dataclasses.replace(work, run=RunDirectory.create(own_folder, config))
             _check_settings(own, settings)
             found = _refined(work, own, result, settings)
             write_report(own.run, found)
@@ -102,7 +104,7 @@ def refine_run(
 def _check_settings(own: Workbench, settings: Settings) -> None:
     asked = dataclasses.asdict(settings)
     kept = own.run.once("settings", lambda: _plain(asked))
-    changed = sorted(name for name in asked if _plain(asked)[name] != kept[name])
+    changed = sorted(name for name in asked if _plain(asked)[name] != kept.get(name))
     if changed and changed != ["rounds"]:
         raise UsageError(
             f"the refinement in {own.run.path} began with another {', '.join(changed)}",
@@ -114,7 +116,7 @@ def _refined(
     work: Workbench, own: Workbench, result: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
     check_same_request(work, work.run.stage("data") or {})
-    start = _start(work, result)
+    start = _start(work, result, settings)
     found = result["search"]
     reference = Reference(
         cost=Cost(**found["reference"]["cost"]), score=found["reference"]["score"]
@@ -135,6 +137,8 @@ def _refined(
         "nodes": [node.to_json() for node in refinement.tree.nodes.values()],
         "rounds": [dataclasses.asdict(one) for one in refinement.tree.rounds],
         "best": best.number,
+        "importance": settings.importance,
+        "without": list(settings.without),
     }
     if best.number == ROOT:  # what serves stays as it is
         refined = {**result, "refinement": drawn}
@@ -143,20 +147,24 @@ def _refined(
         last = dataclasses.replace(own, run=RunDirectory.create(folder, own.config))
         model, tokenizer_json = refinement.model(best.number)
         trained = _finished(last, start, best, model, tokenizer_json)
-        refined = {**_deployed(last, start, best, trained), "refinement": drawn}
+        found = _measured(last, start, best, trained, serve=not settings.without)
+        refined = {**found, "refinement": drawn}
     own.run.write_result(refined)
     return refined
 
 
-def _deployed(last: Workbench, start: Start, best: Node, trained: Trained) -> dict[str, Any]:
-    """Offers of the best node, measured in turn with what it came from, and the best served."""
+def _measured(
+    last: Workbench, start: Start, best: Node, trained: Trained, *, serve: bool
+) -> dict[str, Any]:
+    """Offers of the best node, measured in turn with what it came from; the best may serve."""
     found = start.result["search"]
     offers = make_offers(last, trained)
     measured = measured_rows(last, start.plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
-    put_on_board(last, offers, serving, measured["offers"])
-    kept = last.run.path.parent / "bundle.tar"
-    write_atomically(kept, (last.run.path / "bundle.tar").read_bytes())
+    if serve:
+        put_on_board(last, offers, serving, measured["offers"])
+        kept = last.run.path.parent / "bundle.tar"
+        write_atomically(kept, (last.run.path / "bundle.tar").read_bytes())
     rows = [*start.plain, _row(last, best, offers, serving)]
     return {
         "schema": RESULT_SCHEMA,
@@ -170,11 +178,11 @@ def _deployed(last: Workbench, start: Start, best: Node, trained: Trained) -> di
             "reference": dataclasses.asdict(last.reference.describe()),
         },
         "offers": table(offers, measured["offers"], serving),
-        "answers": answered(last),
+        "answers": answered(last) if serve else start.result["answers"],
     }
 
 
-def _start(work: Workbench, result: dict[str, Any]) -> Start:
+def _start(work: Workbench, result: dict[str, Any], settings: Settings) -> Start:
     teacher, tokenizer_json = fine_tuned_seed(work)
     nursery = Nursery(work, teacher, tokenizer_json)
     design = Design(**result["search"]["best"]["design"])
@@ -186,7 +194,9 @@ def _start(work: Workbench, result: dict[str, Any]) -> Start:
         searched, key=SEARCHED, title=searched.title.replace("chosen", "searched", 1)
     )
     plain = [*baselines(work, nursery, tokenizer_json), searched]
-    taught = targets(work, teacher, tokenizer_json)
+    taught = None
+    if DISTILLATION not in settings.without:
+        taught = targets(work, teacher, tokenizer_json)
     return Start(nursery, taught, design, offers, plain, result)
 
 
@@ -223,19 +233,9 @@ def _finished(
 
 def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:
     """As it serves, in the row of the final table that stands for what was chosen."""
-    finished = last.run.stage("trained") or {}
-    offer = offers.offer(variant)
-    found = {
-        "scores": offer.found["scores"],
-        "trained_scores": finished["trained_scores"],
-        "parameters": finished["parameters"],
-        "artefact_bytes": offers.size_bytes(variant),
-        "max_abs_error": offer.found["variant"]["max_abs_error"],
-        "variant": variant,
-    }
-    layers = len(best.architecture.layers)
-    title = f"refined: {layers}L, node {best.number}, {offer.precision}"
-    return Baseline(CHOSEN, title, offers.bundle, variant, found)
+    layers, precision = len(best.architecture.layers), offers.offer(variant).precision
+    title = f"refined: {layers}L, node {best.number}, {precision}"
+    return served_row(title, last.run.stage("trained") or {}, offers, variant)
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,18 @@ from typing import Any
 
 from edgetran_host.refine.node import DIVERGED, OVER
 
+USUAL = "saliency"
 COSTS = (("latency_s", "latency"), ("energy_j", "energy"), ("size_bytes", "size"))
+
+
+def compared(refinement: Mapping[str, Any]) -> str:
+    """What sets it apart from the usual one; empty: nothing does."""
+    found = []
+    if refinement.get("without"):
+        found.append(f"without {', '.join(refinement['without'])}")
+    if refinement.get("importance", USUAL) != USUAL:
+        found.append(f"parts chosen by {refinement['importance']}")
+    return "; ".join(found)
 
 
 def figures(node: Mapping[str, Any]) -> list[str]:
@@ -39,7 +50,9 @@ def tree_page(refinement: Mapping[str, Any]) -> str:
     """Nested lists; the best node in bold, what was not trained on in grey."""
     nodes = {node["number"]: node for node in refinement["nodes"]}
     (root,) = [node for node in nodes.values() if node["parent"] is None]
-    return f'<ul class="tree">{_branch(root, nodes, refinement["best"])}</ul>'
+    note = html.escape(compared(refinement))
+    note = f'<p class="note">{note}</p>' if note else ""
+    return f'{note}<ul class="tree">{_branch(root, nodes, refinement["best"])}</ul>'
 
 
 def _branch(node: Mapping[str, Any], nodes: Mapping[int, Mapping[str, Any]], best: int) -> str:

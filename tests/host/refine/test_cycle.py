@@ -5,7 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from edgetran_host.refine.cycle import CYCLE, SHRINKING, Step, best_node, next_step
+from edgetran_host.refine.cycle import (
+    CYCLE,
+    SHRINKING,
+    Step,
+    accuracy_of,
+    best_node,
+    next_step,
+)
 from edgetran_host.refine.node import OVER, ROOT, ROOT_MODE, TRAINED, Node, Round
 from edgetran_host.refine.proposals import (
     GROW_FEED_FORWARD,
@@ -20,6 +27,7 @@ from edgetran_host.space.architecture import Architecture, Layer
 from hypothesis import given
 from hypothesis import strategies as st
 
+PRUNING = tuple(mode for mode in CYCLE if mode not in GROWING)
 SHAPE = Architecture((Layer(96, ("sa_sdp",), 16, (96,)),))
 
 
@@ -86,22 +94,37 @@ def test_growth_that_does_not_help_turns_back_to_the_best() -> None:
     nodes, _, steps = refined(lambda step, parent: next(values, 0.0), most=6)
     assert [step.mode for step in steps[:5]] == [*CYCLE, GROW_HEADS]
     assert steps[5] == Step(4, GROW_FEED_FORWARD)  # node 4 is the best; its next mode
-    assert best_node(nodes).number == 4
+    assert best_node(nodes.values()).number == 4
 
 
 def test_where_nothing_fits_the_budget_every_mode_is_tried_of_the_root_and_no_more() -> None:
     nodes, _, steps = refined(lambda step, parent: None)
     assert steps == [Step(ROOT, mode) for mode in CYCLE]
-    assert best_node(nodes).number == ROOT
+    assert best_node(nodes.values()).number == ROOT
 
 
 def test_nothing_better_ends_it_by_patience() -> None:
     nodes, rounds, _ = refined(lambda step, parent: -1.0)
-    assert best_node(nodes).number == ROOT
+    assert best_node(nodes.values()).number == ROOT
     assert sum(one.mode in GROWING for one in rounds) == 5
 
 
-@given(st.integers(0, 10_000), st.sampled_from([CYCLE, SHRINKING]))
+def test_without_growth_the_last_mode_of_a_cycle_turns_back() -> None:
+    """Two prunings a cycle, of which the second cycle's make nothing better."""
+    values = iter([1.0, 2.0, 1.5, 1.0])
+    _, _, steps = refined(lambda step, parent: next(values, 0.0), PRUNING, most=5)
+    assert [step.parent for step in steps[:4]] == [0, 1, 2, 3]
+    assert steps[4] == Step(2, PRUNE_FEED_FORWARD)  # node 2 is the best; its next mode
+
+
+def test_whatever_it_costs_the_most_accurate_is_gone_on_with() -> None:
+    cheap = node(1, 0, PRUNE_HEADS, 5.0, loss=0.5)
+    accurate = node(2, 0, GROW_HEADS, -3.0, loss=0.2)
+    assert best_node([cheap, accurate]) == cheap
+    assert best_node([cheap, accurate], accuracy_of) == accurate
+
+
+@given(st.integers(0, 10_000), st.sampled_from([CYCLE, SHRINKING, PRUNING]))
 def test_it_ends_and_tries_nothing_twice(seed: int, modes: tuple[str, ...]) -> None:
     rng = random.Random(seed)
 
@@ -131,3 +154,12 @@ def test_what_was_pruned_is_ranked_by_what_it_saves_for_its_loss() -> None:
     broken = node(3, 0, PRUNE_HEADS, None)
     assert winner(parent, [broken, rough, gentle]) == gentle
     assert winner(parent, [broken]) is None
+    assert winner(parent, [rough, gentle], by_cost=False) == gentle
+
+
+def test_by_loss_alone_latency_counts_for_nothing() -> None:
+    parent = node(0, None, ROOT_MODE, 0.0, loss=1.0)
+    slow = node(1, 0, GROW_HEADS, 0.0, loss=0.90, latency_s=9.0)
+    quick = node(2, 0, GROW_HEADS, 0.0, loss=0.91, latency_s=1.0)
+    assert winner(parent, [slow, quick]) == quick
+    assert winner(parent, [slow, quick], by_cost=False) == slow
