@@ -21,7 +21,8 @@ EdgeTranError
 │   ├── BundleCorrupt     bytes do not match their digest
 │   ├── BundleMissing     blobs named by the manifest are not on the board
 │   ├── UnknownVariant    the bundle has no such variant
-│   └── OlderBundle       a newer one was committed under the name
+│   ├── OlderBundle       a newer one was committed under the name
+│   └── BundleUntrusted   nobody signed it whom this machine trusts, or not as it is now
 ├── ModelError            serving a model
 │   ├── UnknownModel      nothing is deployed under that name
 │   ├── ModelUnloaded     deployed, but not served until it is loaded again
@@ -140,6 +141,10 @@ class UnknownVariant(BundleError):
 
 class OlderBundle(BundleError):
     status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class BundleUntrusted(BundleError):
+    status = grpc.StatusCode.PERMISSION_DENIED
 
 
 class ModelError(EdgeTranError):

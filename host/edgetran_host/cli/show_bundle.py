@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,8 +13,10 @@ from rich.table import Table
 
 from edgetran_host.cli.show import print_json
 from edgetran_host.inspecting import Difference
+from edgetran_host.signing import Standing
 
 SHOWN_DIGEST = 19  # "sha256:" and twelve digits
+SHOWN_PRINT = 12  # digits of a key's fingerprint
 NONE = "-"
 UNITS = {"_s": (1e3, "ms"), "_j": (1e3, "mJ"), "_w": (1.0, "W"), "_bytes": (1e-6, "MB")}
 
@@ -45,13 +48,41 @@ def show_bundle(found: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(files)
 
 
-def show_checked(found: Mapping[str, Any], *, as_json: bool) -> None:
+def show_checked(
+    found: Mapping[str, Any], signatures: Sequence[Standing], *, as_json: bool
+) -> None:
     if as_json:
-        print_json({"sound": True, **found})
+        print_json({"sound": True, **found, "signatures": [asdict(one) for one in signatures]})
         return
     size_mb = found["size_bytes"] / 1e6
     print(f"{found['path']}: sound, {len(found['files'])} files, {size_mb:.2f} MB")
     print(found["digest"])
+    for one in signatures:
+        print(f"signature: {_worth(one)}")
+    if not signatures:
+        print("signature: none")
+
+
+def _worth(one: Standing) -> str:
+    key = f" (key sha256 {one.key[:SHOWN_PRINT]})" if one.key else ""
+    if one.refused:
+        return f"REFUSED{key}: {one.refused}"
+    return f"by {one.signer}{key}" if one.signer else f"not checked without --trust{key}"
+
+
+def show_signed(path: Path, key: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"path": str(path), "key": key})
+        return
+    print(f"{path}: signed (key sha256 {key[:SHOWN_PRINT]})")
+
+
+def show_key(private: Path, public: Path, key: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"private": str(private), "public": str(public), "key": key})
+        return
+    print(f"{private}: the private key, for you alone; whoever has it signs as you")
+    print(f"{public}: the public key, for boards that are to trust it (sha256 {key[:SHOWN_PRINT]})")
 
 
 def show_differences(found: Sequence[Difference], *, as_json: bool) -> None:
