@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edgetran_protos.bundle import Bundle
+from edgetran_protos.bundle import CARD_SCHEMA, MALFORMED, MEDIA_PROVENANCE, Bundle
 from edgetran_protos.errors import BundleCorrupt
 
 TOLD_BY_DIGEST = ("golden", "tokenizer_digest")  # too much to print, or no news beside blobs
@@ -60,7 +62,38 @@ def check(path: Path) -> Bundle:
                 f"{path}: the graph of {variant.name} is not among the files",
                 hint="pack or copy it again",
             )
+    _check_provenance(bundle)
     return bundle
+
+
+def card_schema() -> dict[str, Any]:
+    """The JSON Schema of the cards that this edgetran writes."""
+    text = files("edgetran_protos").joinpath("schemas", f"card-{CARD_SCHEMA}.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _check_provenance(bundle: Bundle) -> None:
+    """A statement about other files than these says nothing. Raises BundleCorrupt."""
+    digests = {blob.file: blob.digest for blob in bundle.blobs}
+    for blob in bundle.blobs:
+        if blob.media_type == MEDIA_PROVENANCE:
+            for name, digest in _subjects(bundle, bundle.read(blob.digest)):
+                if digests.get(name) != digest:
+                    raise BundleCorrupt(
+                        f"{bundle.path}: its provenance is of another {name}", hint="pack it again"
+                    )
+
+
+def _subjects(bundle: Bundle, statement: bytes) -> list[tuple[str, str]]:
+    """File names and digests."""
+    try:
+        subjects = json.loads(statement)["subject"]
+        return [(one["name"], f"sha256:{one['digest']['sha256']}") for one in subjects]
+    except MALFORMED as exc:
+        raise BundleCorrupt(
+            f"{bundle.path}: its provenance is malformed: {exc!r}", hint="pack it again"
+        ) from exc
 
 
 def differences(before: Bundle, after: Bundle) -> list[Difference]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgetran_protos.bundle import (
+    MEDIA_PROVENANCE,
+    MEDIA_SBOM,
     MEDIA_WEIGHT_CONFIG,
     MEDIA_WEIGHTS,
     Bundle,
@@ -17,6 +19,8 @@ from edgetran_protos.bundle import (
     write_bundle,
 )
 
+from edgetran_host.bundling.origin import Origin
+from edgetran_host.bundling.provenance import PROVENANCE_FILE, provenance
 from edgetran_host.export import Graph, run_graph
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.space.identity import architecture_id
@@ -45,12 +49,14 @@ def pack(
     licence: str,
     accuracy_costs: Mapping[str, float] | None = None,
     max_accuracy_cost: float | None = None,
+    origin: Origin | None = None,
 ) -> Bundle:
     """Writes a bundle to `path` (a .tar, or a folder), atomically.
 
     rows, encoded: golden rows as text and as tokens; same rows, same order.
     accuracy_costs: what each variant lost of the model's score on rows held out for such
     decisions; with max_accuracy_cost a board serves the fastest of those that lost no more.
+    origin: gives the bundle its bill of materials and its provenance; a trial's has neither.
     """
     costs = accuracy_costs or {}
     tolerances = {item.variant.name: TOLERANCE[item.variant.precision] for item in exported}
@@ -94,18 +100,21 @@ def pack(
     )
     files = {item.path.name: (MEDIA_WEIGHTS, item.path.read_bytes()) for item in exported}
     files[TOKENIZER_FILE] = (MEDIA_WEIGHT_CONFIG, tokenizer_json)
+    if origin is not None:
+        files |= _papers(card, origin, files)
     return write_bundle(path, card, files)
 
 
-def as_release(bundle: Bundle, claims: Sequence[Claim], sequence: int, path: Path) -> Bundle:
-    """The same model with these promises on its card, written to `path`.
+def _papers(
+    card: BundleCard, origin: Origin, files: Mapping[str, tuple[str, bytes]]
+) -> dict[str, tuple[str, bytes]]:
+    """What says where the files come from."""
+    from edgetran_host.bundling.sbom import SBOM_FILE, sbom  # slow to load
 
-    sequence: larger than that of every earlier release; seconds since 1970 are.
-    """
-    files = {
-        blob.file: (blob.media_type, bundle.read(blob.digest))
-        for blob in bundle.blobs
-        if blob.media_type in (MEDIA_WEIGHTS, MEDIA_WEIGHT_CONFIG)
+    digests = {name: digest_of(data) for name, (_, data) in files.items()}
+    runtimes = [variant.runtime for variant in card.variants]
+    bill = sbom(card.name, card.licence, digests, runtimes, origin)
+    return {
+        SBOM_FILE: (MEDIA_SBOM, bill),
+        PROVENANCE_FILE: (MEDIA_PROVENANCE, provenance(origin, digests)),
     }
-    card = dataclasses.replace(bundle.card, claims=list(claims), sequence=sequence)
-    return write_bundle(path, card, files)

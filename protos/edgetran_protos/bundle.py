@@ -11,26 +11,30 @@ nothing here executes data.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 import re
-import tarfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant, UsageError
+from edgetran_protos.layout import UNREADABLE, Layout, write_layout
 from edgetran_protos.plain import build
 
-CARD_SCHEMA = 2  # 1: one tolerance for all variants, no accuracy costs
+CARD_SCHEMA = 3  # 1: one tolerance for all variants, no accuracy costs; 2: claims without protocol
+CARD_MINOR = 0  # grows with additions that a reader of the same schema may pass over
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MEDIA_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 MEDIA_CONFIG = "application/vnd.cncf.model.config.v1+json"
 MEDIA_WEIGHTS = "application/vnd.cncf.model.weight.v1.raw"
 MEDIA_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 MEDIA_CARD = "application/vnd.edgetran.bundle.v1+json"
+MEDIA_SBOM = "application/vnd.cyclonedx+json"
+MEDIA_PROVENANCE = "application/vnd.in-toto+json"
+CARD_FILE = "edgetran.json"
 FILE_ANNOTATION = "org.cncf.model.filepath"
+ANNOTATION = "org.opencontainers.image"
+FORMATS = {"openvino": "openvino", "litert": "tflite"}  # runtime -> its graphs' form; else ONNX
 CHUNK_BYTES = 1 << 20
 MAX_SEQUENCE_LENGTH = 1 << 15
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -92,6 +96,8 @@ class Claim:
     measured: bool  # False: modelled
     board: str
     variant: str
+    level: Optional[float] = None  # of the interval, 0.95 as a rule; None: there is none
+    protocol: str = ""  # how it was found, e.g. "edgetran.measurement/1"; empty: not said
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ class BundleCard:
     sequence: int = 0  # grows from release to release; 0: no order among them
     max_accuracy_cost: Optional[float] = None  # of a variant that a board may choose by itself
     schema: int = CARD_SCHEMA
+    minor: int = CARD_MINOR
 
     def variant(self, name: str) -> Variant:
         for variant in self.variants:
@@ -130,10 +137,13 @@ class BundleCard:
             raw = json.loads(data)
             if raw["schema"] > CARD_SCHEMA:
                 raise BundleError(
-                    f"bundle has schema {raw['schema']}, this edgetran reads up to {CARD_SCHEMA}",
-                    hint="upgrade edgetran on this machine",
+                    f"the bundle's card has schema {raw['schema']}, this edgetran reads up to"
+                    f" {CARD_SCHEMA}",
+                    hint="upgrade edgetran there (on a board: edgetran-daemon), or pack the model"
+                    " with an edgetran as old as that one",
                 )
-            card = build(BundleCard, raw, "card")
+            newer = raw["schema"] == CARD_SCHEMA and raw.get("minor", 0) > CARD_MINOR
+            card = build(BundleCard, raw, "card", pass_over=newer)
             _check_golden(card)
             return card
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
@@ -228,7 +238,7 @@ def card_digest(blobs: Tuple[Blob, ...]) -> str:
 class Bundle:
     """A bundle on this machine, read from a directory or a .tar."""
 
-    def __init__(self, path: Path, manifest_digest: str, reader: "_Reader") -> None:
+    def __init__(self, path: Path, manifest_digest: str, reader: Layout) -> None:
         self.path = path
         self.digest = manifest_digest
         self._reader = reader
@@ -239,11 +249,11 @@ class Bundle:
     @staticmethod
     def open(path: Path) -> "Bundle":
         """Raises BundleError when `path` is no bundle, BundleCorrupt on wrong bytes."""
-        reader = _Reader(Path(path))
+        reader = Layout(Path(path))
         try:
             index = json.loads(reader.read("index.json"))
             digest = str(index["manifests"][0]["digest"])
-        except (OSError, IndexError, tarfile.TarError, *MALFORMED) as exc:
+        except (IndexError, *UNREADABLE, *MALFORMED) as exc:
             reason = f"no {exc.filename}" if isinstance(exc, FileNotFoundError) else str(exc)
             raise BundleError(
                 f"{path} is not a bundle: {reason}",
@@ -263,7 +273,7 @@ class Bundle:
     def read(self, digest: str) -> bytes:
         try:
             data = self._reader.read(f"blobs/sha256/{check_digest_name(digest)}")
-        except (OSError, ValueError, KeyError, tarfile.TarError) as exc:
+        except UNREADABLE as exc:
             raise BundleCorrupt(
                 f"{self.path}: blob {digest} cannot be read: {exc}", hint="pack or copy it again"
             ) from exc
@@ -273,22 +283,6 @@ class Bundle:
                 f"{self.path}: expected {digest}, found {found}", hint="pack or copy it again"
             )
         return data
-
-
-class _Reader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, name: str) -> bytes:
-        if self._path.is_dir():
-            return (self._path / name).read_bytes()
-        with tarfile.open(self._path, "r:") as tar:  # plain: nothing in it is worth squeezing
-            member = tar.extractfile(name)
-            if member is None:
-                raise KeyError(name)
-            if tar.getmember(name).size > self._path.stat().st_size:  # a sparse file unfolds
-                raise tarfile.ReadError(f"{name} claims to be larger than the file it is in")
-            return member.read()
 
 
 def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, bytes]]) -> Bundle:
@@ -312,12 +306,8 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, by
     for digest in [card.tokenizer_digest, *(v.digest for v in card.variants)]:
         if digest not in named:
             raise BundleError(f"the card names {digest}, which is not among the files")
-    layers.append(add("edgetran.json", MEDIA_CARD, card.to_json()))
-    config = {
-        "descriptor": {"name": card.name, "licenses": [card.licence] if card.licence else []},
-        "config": {"format": "onnx"},
-        "modelfs": {"type": "layers", "diffIds": [entry["digest"] for entry in layers]},
-    }
+    layers.append(add(CARD_FILE, MEDIA_CARD, card.to_json()))
+    config = _model_config(card, [entry["digest"] for entry in layers])
     manifest = canonical_json(
         {
             "schemaVersion": 2,
@@ -325,39 +315,41 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, by
             "artifactType": MEDIA_ARTIFACT,
             "config": add("", MEDIA_CONFIG, canonical_json(config)),
             "layers": layers,
+            "annotations": _annotations(card),
         }
     )
     manifest_entry = add("", MEDIA_MANIFEST, manifest)
     tree = {f"blobs/sha256/{name}": data for name, data in blobs.items()}
     tree["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
     tree["index.json"] = canonical_json({"schemaVersion": 2, "manifests": [manifest_entry]})
-    _write_tree(Path(path), tree)
+    write_layout(Path(path), tree)
     return Bundle.open(Path(path))
 
 
-def _write_tree(path: Path, tree: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    if path.suffix == ".tar":
-        try:
-            with tarfile.open(partial, "w") as tar:
-                for name in sorted(tree):
-                    info = tarfile.TarInfo(name)  # default owner, mode and time: reproducible
-                    info.size = len(tree[name])
-                    tar.addfile(info, io.BytesIO(tree[name]))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return
-    for name, data in tree.items():
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        (partial / name).write_bytes(data)
-    if path.exists():
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        os.replace(path, old)
-        os.replace(partial, path)
-        for entry in sorted(old.rglob("*"), reverse=True):
-            entry.rmdir() if entry.is_dir() else entry.unlink()
-        old.rmdir()
-        return
-    os.replace(partial, path)
+def _model_config(card: BundleCard, layers: List[str]) -> Dict[str, Any]:
+    """What ModelPack's own tools read; layers: digests, of files that nothing compressed."""
+    descriptor: Dict[str, Any] = {"name": card.name}
+    if card.sequence:
+        descriptor["version"] = str(card.sequence)
+    if card.licence:
+        descriptor["licenses"] = [card.licence]
+    config: Dict[str, Any] = {"capabilities": {"inputTypes": ["text"], "outputTypes": ["other"]}}
+    if card.variants:
+        first = card.variants[0]
+        config["format"] = FORMATS.get(first.runtime, "onnx")
+        config["precision"] = first.precision
+    return {
+        "descriptor": descriptor,
+        "config": config,
+        "modelfs": {"type": "layers", "diffIds": layers},
+    }
+
+
+def _annotations(card: BundleCard) -> Dict[str, str]:
+    """What a registry shows of an artefact."""
+    found = {f"{ANNOTATION}.title": card.name}
+    if card.sequence:
+        found[f"{ANNOTATION}.version"] = str(card.sequence)
+    if card.licence:
+        found[f"{ANNOTATION}.licenses"] = card.licence
+    return found

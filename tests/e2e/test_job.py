@@ -25,7 +25,7 @@ from typing import Any
 
 import edgetran
 import pytest
-from edgetran_protos.bundle import Bundle
+from edgetran_protos.bundle import MEDIA_PROVENANCE, Bundle
 
 from .moods import TRAIN_ROWS, sentence, write_moods, write_seed
 
@@ -33,7 +33,10 @@ pytest.importorskip("edgetran_daemon.main", reason="needs the daemon's package")
 
 EDGETRAN = Path(sys.executable).parent / "edgetran"
 OFFER = "offer-onnxruntime-int8"  # the one runtime of an emulated nano
-STAGES = ("data", "seed", "baselines", "search", "trained", OFFER, "measurements", "release")
+STAGES = (
+    *("data", "seed", "baselines", "search", "trained", OFFER, "origin"),
+    *("measurements", "release"),
+)
 PATIENCE_S = 240.0  # for one command on a busy machine
 ROOMY = ("--max-latency", "1s", "--max-size", "10MB")  # a tiny seed has little to give
 
@@ -275,6 +278,17 @@ class TestWholeRun:
         assert stored
         others = {f"sha256:{file.name}" for file in stored} - kept - {bundle.digest}
         assert not others
+
+    def test_packed_again_it_is_the_same_bundle(self, place: Place, whole: Ended) -> None:
+        served = Bundle.open(place.path / "run" / "bundle.tar")
+        again = place.edgetran("pack", "run", "--out", "again.tar", "--json")
+        assert again.json["digest"] == served.digest
+        assert (place.path / "again.tar").read_bytes() == served.path.read_bytes()
+        [statement] = [b for b in served.blobs if b.media_type == MEDIA_PROVENANCE]
+        came = json.loads(served.read(statement.digest))["predicate"]["buildDefinition"]
+        rows = next(one for one in came["resolvedDependencies"] if one["name"] == "rows")
+        assert f"sha256:{rows['digest']['sha256']}" == stage(place.path / "run", "data")["digest"]
+        assert str(place.path) not in served.read(statement.digest).decode()
 
     def test_the_report_stands_alone(self, place: Place, whole: Ended) -> None:
         page = (place.path / "run" / "report.html").read_text()

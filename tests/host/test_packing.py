@@ -14,11 +14,14 @@ import onnxruntime
 import pytest
 import torch
 from edgetran_daemon.serving.text import TextCodec
+from edgetran_host.bundling.origin import Material, Origin
+from edgetran_host.bundling.release import as_release
 from edgetran_host.export import Exported, export_variants, run_onnx
+from edgetran_host.inspecting import check
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.packing import as_release, pack
+from edgetran_host.packing import pack
 from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.space.identity import architecture_id
 from edgetran_host.tasks import Encoded, Row, Task, encode
@@ -26,11 +29,14 @@ from edgetran_host.vocabulary import trim_tokenizer
 from edgetran_protos.bundle import (
     MEDIA_CARD,
     MEDIA_CONFIG,
+    MEDIA_PROVENANCE,
+    MEDIA_SBOM,
     MEDIA_WEIGHT_CONFIG,
     MEDIA_WEIGHTS,
     Bundle,
     BundleCard,
     Claim,
+    digest_of,
 )
 from edgetran_protos.errors import BundleCorrupt, BundleError
 
@@ -57,6 +63,14 @@ CONFIG = ModelConfig(
     pooling="mean",
     outputs=len(TASK.labels),
     sequence_length=LENGTH,
+)
+ORIGIN = Origin(
+    request={"data": "films"},
+    recipe={},
+    rows=Material("films", digest_of(b"rows"), ""),
+    seed=Material("a seed", digest_of(b"seed"), "MIT"),
+    packages={"torch": "2.13.0"},
+    python="3.11.2",
 )
 CLAIM = Claim("accuracy", 0.9, 0.85, 0.94, True, "", "onnxruntime-int8")
 
@@ -172,6 +186,20 @@ class TestCard:
         assert bundle.read(card.tokenizer_digest) == made.tokenizer_json
         on_disk = [path.stat().st_size for path in (packed / "blobs").rglob("*") if path.is_file()]
         assert bundle.size_bytes == sum(on_disk)
+
+    def test_a_known_origin_adds_its_papers_and_changes_nothing_else(
+        self, made: Made, packed: Path, tmp_path: Path
+    ) -> None:
+        paths = [tmp_path / "one.tar", tmp_path / "two.tar"]
+        first, second = (check(made.pack(path, origin=ORIGIN).path) for path in paths)
+        assert first.digest == second.digest
+        assert first.card == Bundle.open(packed).card
+        more = {b.file: b.media_type for b in set(first.blobs) - set(Bundle.open(packed).blobs)}
+        assert more == {
+            "": MEDIA_CONFIG,
+            "sbom.cdx.json": MEDIA_SBOM,
+            "provenance.intoto.json": MEDIA_PROVENANCE,
+        }
 
     def test_what_changes_a_model_s_outputs_changes_its_name(
         self, made: Made, tmp_path: Path

@@ -1,4 +1,4 @@
-"""`edgetran bundle`: looks into bundles, checks, signs and compares them."""
+"""`edgetran bundle`: looks into bundles, checks, signs and compares them, tells their form."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def bundle() -> None:
       edgetran bundle diff old/bundle.tar new/bundle.tar
       edgetran bundle keygen release.pem
       edgetran bundle sign demo/run/bundle.tar --key release.pem
+      edgetran bundle schema
     """
 
 
@@ -134,3 +135,12 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
     show_differences(found, as_json=as_json)
     if found:
         raise SystemExit(EXIT_DIFFERENT)
+
+
+@bundle.command()
+def schema() -> None:
+    """The JSON Schema of the card: what a bundle says of its model, and what it claims."""
+    from edgetran_host.cli.show import print_json
+    from edgetran_host.inspecting import card_schema
+
+    print_json(card_schema())

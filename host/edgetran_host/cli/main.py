@@ -14,6 +14,7 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "deploy": ("edgetran_host.cli.deploy:deploy", "Find, train and deploy a model for a board."),
     "refine": ("edgetran_host.cli.refine:refine", "Grow and prune the model that a run chose."),
     "infer": ("edgetran_host.cli.infer:infer", "Ask a board's model about sentences."),
+    "pack": ("edgetran_host.cli.pack:pack", "Put a run's bundle together again."),
     "bundle": ("edgetran_host.cli.bundle:bundle", "Look into bundles, check and compare them."),
     "profile": ("edgetran_host.cli.profile:profile", "Measure a model on a board, with proof."),
     "verify": ("edgetran_host.cli.verify:verify", "Derive a record's figures again."),

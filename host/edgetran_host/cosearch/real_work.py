@@ -10,7 +10,6 @@ A process keeps the data and the teacher for its next task.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.teacher import check_same_request, describe_data, fine_tuned_seed
 from edgetran_host.models.checkpoint import load_model, save_model
-from edgetran_host.models.seeds import Seed, load_seed
+from edgetran_host.models.seeds import load_seed, seed_digest
 from edgetran_host.search.seeded_space import keep_layers
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.identity import architecture_id
@@ -147,14 +146,6 @@ def score(
         "high": found.high,
         "max_abs_error": graph.variant.max_abs_error,
     }
-
-
-def seed_digest(seed: Seed) -> str:
-    """Changes with any weight of the pretrained encoder, its shape or its vocabulary."""
-    digest = hashlib.sha256(repr(seed.config).encode() + seed.tokenizer_json)
-    for name in sorted(seed.state):
-        digest.update(name.encode() + seed.state[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _before(trainee: Trainee, on_progress: OnProgress) -> Child:

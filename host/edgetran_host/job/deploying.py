@@ -13,7 +13,6 @@ from edgetran_protos.bundle import Bundle
 from edgetran_host.job.baselines import Baseline, baselines
 from edgetran_host.job.build import score_model, scores_to_json
 from edgetran_host.job.child import Child, Nursery
-from edgetran_host.job.claims import claims
 from edgetran_host.job.config import Budget
 from edgetran_host.job.offers import (
     SEARCHED_RUNTIME,
@@ -23,17 +22,15 @@ from edgetran_host.job.offers import (
     make_offers,
     table,
 )
+from edgetran_host.job.releasing import CHOSEN, REFINED, release
 from edgetran_host.job.searching import Reference, Search, cost_on_board
 from edgetran_host.job.teacher import check_same_request, describe_data, fine_tuned_seed, targets
 from edgetran_host.job.visiting import visiting
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
-from edgetran_host.packing import as_release
 from edgetran_host.search.seeded_space import Design, keep_layers
 from edgetran_host.training.loop import forget
 
-CHOSEN = "chosen"
-REFINED = "refine"  # where in a run its refinement is
 ANSWERED_ROWS = 3
 RESULT_SCHEMA = 1
 
@@ -52,7 +49,7 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
     measured = measured_rows(work, plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
     rows = [*plain, chosen_row(design, finished, offers, serving)]
-    put_on_board(work, offers, serving, measured["offers"])
+    put_on_board(work, offers, serving)
     result = {
         "schema": RESULT_SCHEMA,
         "config": work.config.to_json(),
@@ -207,17 +204,10 @@ def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
     return listen
 
 
-def put_on_board(
-    work: Workbench, offers: Offers, serving: str, records: dict[str, dict[str, Any]]
-) -> None:
+def put_on_board(work: Workbench, offers: Offers, serving: str) -> None:
     """Puts the winner on the board, with what each variant promises on its card."""
-    promised = [
-        claim
-        for offer in offers.packed
-        for claim in claims(offer.found["scores"], records[offer.name])
-    ]
-    release = work.run.once("release", lambda: {"sequence": int(time.time())})
-    bundle = as_release(offers.bundle, promised, release["sequence"], work.run.path / "bundle.tar")
+    work.run.once("release", lambda: {"sequence": int(time.time())})
+    bundle = release(work.run, offers.bundle, work.run.path / "bundle.tar")
     deployed = {
         entry.model: (entry.bundle_digest, entry.variant) for entry in work.board.deployments()
     }

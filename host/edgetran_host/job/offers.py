@@ -27,6 +27,7 @@ from edgetran_host.job.build import (
     scores_to_json,
 )
 from edgetran_host.job.config import Budget
+from edgetran_host.job.origin import origin_of
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.packing import pack
@@ -234,4 +235,5 @@ def _pack(work: Workbench, trained: Trained, offers: tuple[Offer, ...], limit: f
         licence=work.seed.licence,
         accuracy_costs={offer.name: offer.accuracy_cost for offer in good},
         max_accuracy_cost=limit,
+        origin=origin_of(work),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import re
 from collections.abc import Mapping
@@ -78,6 +79,14 @@ def load_seed(name: str) -> Seed:
         raise UsageError(f"{name!r}: no such folder", hint=_choices())
     folder = _from_hub(name)
     return _read(name, name, folder, _licence(folder))
+
+
+def seed_digest(seed: Seed) -> str:
+    """Changes with any weight of the pretrained encoder, its shape or its vocabulary."""
+    digest = hashlib.sha256(repr(seed.config).encode() + seed.tokenizer_json)
+    for name in sorted(seed.state):
+        digest.update(name.encode() + seed.state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def seed_model(seed: Seed, outputs: int, sequence_length: int, pooling: str = "mean") -> TextModel:

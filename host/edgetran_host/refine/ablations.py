@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from edgetran_protos.errors import UsageError
 
-from edgetran_host.job.deploying import REFINED
+from edgetran_host.job.releasing import REFINED
 
 GROWTH, SALIENCY, DISTILLATION, HARDWARE = "growth", "saliency", "distillation", "hardware"
 PARTS: Mapping[str, str] = {

@@ -17,7 +17,6 @@ from edgetran_host.job.build import score_model, scores_to_json
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget
 from edgetran_host.job.deploying import (
-    CHOSEN,
     RESULT_SCHEMA,
     answered,
     chosen_row,
@@ -28,6 +27,8 @@ from edgetran_host.job.deploying import (
     trained_design,
 )
 from edgetran_host.job.offers import Offers, Trained, make_offers, table
+from edgetran_host.job.origin import origin_of
+from edgetran_host.job.releasing import CHOSEN
 from edgetran_host.job.report import write_report
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_host.job.running import check_runtime, free_cores
@@ -145,6 +146,7 @@ def _refined(
     else:
         folder = own.run.path / f"node-{best.number}"
         last = dataclasses.replace(own, run=RunDirectory.create(folder, own.config))
+        origin_of(last, _plain(dataclasses.asdict(settings)))  # noted before the first packing
         model, tokenizer_json = refinement.model(best.number)
         trained = _finished(last, start, best, model, tokenizer_json)
         found = _measured(last, start, best, trained, serve=not settings.without)
@@ -162,7 +164,7 @@ def _measured(
     measured = measured_rows(last, start.plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
     if serve:
-        put_on_board(last, offers, serving, measured["offers"])
+        put_on_board(last, offers, serving)
         kept = last.run.path.parent / "bundle.tar"
         write_atomically(kept, (last.run.path / "bundle.tar").read_bytes())
     rows = [*start.plain, _row(last, best, offers, serving)]
