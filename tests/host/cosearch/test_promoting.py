@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from edgetran_host.cosearch.boshcode import Boshcode
 from edgetran_host.cosearch.evaluator import Evaluation, Request
-from edgetran_host.cosearch.fidelities import FULL, Fidelities, Seen
-from edgetran_host.cosearch.goal import Limits
+from edgetran_host.cosearch.fidelities import ASSUMED, FULL, Fidelities, Seen
+from edgetran_host.cosearch.goal import Limits, Weights
+from edgetran_host.cosearch.outcome import Outcome
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.promoting import (
     chances,
@@ -19,6 +22,7 @@ from edgetran_host.cosearch.promoting import (
     promotions,
     seen_draws,
 )
+from edgetran_host.space.architecture import Architecture
 from edgetran_protos.errors import DataError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +32,20 @@ from .toy_world import PLACES, PRODUCT, outcome_of, toy_goal
 BIAS, SHORT_NOISE, FULL_NOISE = -0.05, 0.01, 0.002
 PAIRS = list(dict.fromkeys(PRODUCT.sample(np.random.default_rng(11), 24, tied=True)))
 GOAL = toy_goal()
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path) -> dict[Architecture, dict[str, float]]:
+    """Designs that were really trained, their scores by fidelity; again: by another seed."""
+    table = json.loads((root / "benchmarks" / "scored_designs.json").read_text())
+    return {
+        Architecture.from_dict(one["architecture"]): {
+            name: one[name]["held_out"]
+            for name in ("transfer", "short", FULL, "full again")
+            if name in one
+        }
+        for one in table["designs"]
+    }
 
 
 def seen_as(pair: Pair, fidelity: str, score: float | None, seed: int = 0) -> Seen:
@@ -118,6 +136,40 @@ def test_promoting_ends_with_the_best_trained_fully() -> None:
     assert spent < len(PAIRS) / 2
     best = max(PAIRS, key=lambda pair: GOAL.value(pair.place, outcome_of(pair)))
     assert best.architecture in {one.design for one in seen if one.request.fidelity == FULL}
+
+
+def test_what_is_assumed_was_measured(trained: dict[Architecture, dict[str, float]]) -> None:
+    scores = list(trained.values())
+    for fidelity in ("transfer", "short"):
+        apart = [one[fidelity] - one[FULL] for one in scores]
+        assert ASSUMED[fidelity] == pytest.approx(np.std(apart, ddof=1), rel=0.1)
+    twice = [one["full again"] - one[FULL] for one in scores if "full again" in one]
+    assert ASSUMED[FULL] == pytest.approx(np.sqrt(np.mean(np.square(twice)) / 2), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("first", "most_short", "most_full"), [("transfer", 25, 8), ("short", 0, 8)]
+)
+def test_of_real_designs_few_are_trained_whole_and_the_best_is_found(
+    trained: dict[Architecture, dict[str, float]], first: str, most_short: int, most_full: int
+) -> None:
+    """Scores alone count; what is chosen is as good as the best within the noise of a seed."""
+    place = PLACES[0]
+    goal = replace(GOAL, weights=Weights(1.0, 0.0, 0.0, 0.0))
+
+    def tried(design: Architecture, fidelity: str) -> Seen:
+        outcome = Outcome(trained[design][fidelity], 0.01, 0.1, 4.0, 1e6)
+        return Seen(Request(Pair(design, place), fidelity), Evaluation(outcome, 1.0))
+
+    seen = [tried(design, first) for design in trained]
+    while found := promotions(seen, seen_draws(seen, goal, np.random.default_rng(len(seen)))):
+        seen += [tried(one.pair.architecture, one.fidelity) for one in found]
+    whole = [one.design for one in seen if one.request.fidelity == FULL]
+    assert len(seen) - len(trained) - len(whole) <= most_short
+    assert len(whole) <= most_full
+    best = max(one[FULL] for one in trained.values())
+    chosen = trained[final(seen, goal).pair.architecture][FULL]
+    assert chosen >= best - 2 * ASSUMED[FULL]
 
 
 def test_finalists_get_seeds_of_their_own_and_the_draw_that_chose_them_is_not_told() -> None:
