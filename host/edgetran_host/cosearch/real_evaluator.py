@@ -246,7 +246,7 @@ class RealEvaluator(Evaluator):
         trainee = self._trainee(request)
         task = Task(f"{WORK}:train", {"trainee": trainee}, f"training of {trainee.name}")
         rows = self.prepare()["data"]["rows"]
-        learnt = rows["train"] + rows["further"]
+        learnt = rows["train"] + rows["further"] + rows.get("made", 0)
 
         def work() -> dict[str, Any]:
             with self._locks[str(trainee.place)]:

@@ -15,10 +15,13 @@ from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.models.seeds import Seed
 from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode
-from edgetran_host.training.recipes import Effort, effort
+from edgetran_host.tasks.augmentation import augmented
+from edgetran_host.training.recipes import Effort, Recipe, effort
 
 VALIDATION_SHARE = 0.1  # of the training rows, held out to choose designs on
 MAX_VALIDATION_ROWS = 1000
+MOST_EPOCHS = 10  # of a seed's fine-tuning
+WORDS = "embedding.word.weight"
 CHECK_ROWS = 32  # real rows on which an export must agree with its model
 
 
@@ -30,11 +33,12 @@ class Split:
     further: tuple[Row, ...]  # the seed never trains on them, so what it says there is no echo
     valid: tuple[Row, ...]
     dev: tuple[Row, ...]
+    made: tuple[Row, ...] = ()  # from `train` and `further`, for a teacher to speak of
 
     @property
     def taught(self) -> tuple[Row, ...]:
         """What the chosen design learns from."""
-        return self.train + self.further
+        return self.train + self.further + self.made
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Bench:
 
     @cached_property
     def effort(self) -> Effort:
-        """Its recipes draw from the run's random seed."""
+        """Its recipes draw from the run's random seed; see also `seed_recipe`."""
         found, seed = effort(self.config.effort), self.config.random_seed
         return dataclasses.replace(
             found,
@@ -56,6 +60,13 @@ class Bench:
             trial_recipe=dataclasses.replace(found.trial_recipe, seed=seed),
             final_recipe=dataclasses.replace(found.final_recipe, seed=seed),
         )
+
+    @cached_property
+    def seed_recipe(self) -> Recipe:
+        """With as many epochs as a small task needs."""
+        found = self.effort.seed_recipe
+        needed = self.effort.least_seed_rows / len(self.split.train)
+        return dataclasses.replace(found, epochs=max(found.epochs, min(MOST_EPOCHS, needed)))
 
     @cached_property
     def split(self) -> Split:
@@ -68,6 +79,13 @@ class Bench:
             further=tuple(rows[own:]),
             valid=tuple(rows[:held]),
             dev=self.task.dev,
+            made=augmented(
+                rows[held:],
+                self.effort.least_taught - len(rows[held:]),
+                self.seed.tokenizer_json,
+                self.seed.state[WORDS],
+                self.config.random_seed,
+            ),
         )
 
     def rows_digest(self) -> str:

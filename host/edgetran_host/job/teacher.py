@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 from edgetran_protos.bundle import canonical_json
@@ -16,6 +16,10 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import floor_score, score
 from edgetran_host.training import Targets, fine_tune, predict, teacher_targets
 from edgetran_host.training.loop import forget
+from edgetran_host.training.recipes import Effort
+
+# What an effort had before it was told: a run that began earlier is the same request.
+LATER = {field.name: field.default for field in fields(Effort) if field.default is not MISSING}
 
 
 def describe_data(work: Bench) -> dict[str, Any]:
@@ -30,6 +34,7 @@ def describe_data(work: Bench) -> dict[str, Any]:
             "further": len(work.split.further),
             "valid": len(work.split.valid),
             "dev": len(work.split.dev),
+            **({"made": len(work.split.made)} if work.split.made else {}),
         },
         "digest": work.rows_digest(),
         "effort": asdict(work.effort),
@@ -42,7 +47,7 @@ def check_same_request(work: Bench, data: dict[str, Any]) -> None:
     """Raises UsageError when rows or recipes are not those that the run began with."""
     changed = {
         f"the rows of {work.config.data}": data["digest"] != work.rows_digest(),
-        f"what --effort {work.config.effort} means": canonical_json(data["effort"])
+        f"what --effort {work.config.effort} means": canonical_json(LATER | data["effort"])
         != canonical_json(asdict(work.effort)),
     }
     for what, differs in changed.items():
@@ -63,7 +68,7 @@ def fine_tuned_seed(work: Bench) -> tuple[TextModel, bytes]:
             model,
             work.encode(work.split.train, work.seed.tokenizer_json),
             work.task,
-            work.effort.seed_recipe,
+            work.seed_recipe,
             checkpoint=folder / "checkpoint",
             threads=work.threads,
             on_progress=work.on_progress,

@@ -199,11 +199,13 @@ class DotProductHeads(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         # The fused call has no dropout on CPUs and fixes a memory layout that graphs lack.
-        if dropout or torch.compiler.is_exporting():
+        if (dropout and not q.is_cuda) or torch.compiler.is_exporting():
             scores = (q if self.divided else q / math.sqrt(q.shape[3])) @ k.transpose(2, 3) + bias
             return dropped(torch.softmax(scores, dim=-1), dropout) @ v
         scale = 1.0 if self.divided else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale
+        )
 
 
 class WeightedHeads(DotProductHeads):

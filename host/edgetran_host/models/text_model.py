@@ -147,7 +147,7 @@ class TextModel(nn.Module):
         Tokens of the last layer that a `cls` pooler does not look at are left out where
         that is possible. With `ragged` the same logits but for rounding, without padding.
         """
-        if ragged and not self._fixed_length:
+        if ragged and self._may_be_ragged(input_ids):
             return self._ragged_logits(input_ids, attention_mask, token_type_ids)
         return self._padded_logits(*self._padded(input_ids, attention_mask, token_type_ids))
 
@@ -163,7 +163,7 @@ class TextModel(nn.Module):
 
         With `ragged`, padding holds anything.
         """
-        if ragged and not self._fixed_length:
+        if ragged and self._may_be_ragged(input_ids):
             self._check_length(input_ids)
             layout = Ragged(attention_mask)
             x, masked = self._embedded(input_ids, attention_mask, token_type_ids, layout)
@@ -173,6 +173,10 @@ class TextModel(nn.Module):
             return [layout.spread(x) for x in states]
         padded = self._padded(input_ids, attention_mask, token_type_ids)
         return [x[:, : input_ids.shape[1]] for x in self._encode(*padded)]
+
+    def _may_be_ragged(self, input_ids: Tensor) -> bool:
+        """CUDA devices pad: there the indices cost more than the padding that they spare."""
+        return not (self._fixed_length or input_ids.is_cuda)
 
     def classify(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """The last hidden state (b, s, h) and its mask (b, s) -> logits (b, outputs)."""

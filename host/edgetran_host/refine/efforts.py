@@ -19,7 +19,7 @@ from edgetran_host.training.recipes import effort
 STEP_RATE = 0.5
 SPENT: Mapping[str, tuple[int, int, int]] = {  # rounds, rows of a probe, rows of a step
     "quick": (8, 500, 3_000),
-    "standard": (24, 1_500, 10_000),
+    "standard": (10, 800, 3_200),
     "thorough": (60, 3_000, 20_000),
 }
 

@@ -31,6 +31,18 @@ class Batch:
     token_type_ids: Tensor
     labels: Tensor  # (b,), or (b, s) where every position has one
 
+    def to(self, device: torch.device) -> Batch:
+        """`rows` stay where they are."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            self.rows,
+            self.input_ids.to(device, non_blocking=True),
+            self.attention_mask.to(device, non_blocking=True),
+            self.token_type_ids.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+        )
+
     def __getitem__(self, rows: slice) -> Batch:
         return Batch(
             self.rows[rows],

@@ -142,7 +142,7 @@ def teacher_loss(task: Task, taught: Tensor) -> Loss:
     on_labels = label_loss(task)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        wanted = taught[torch.from_numpy(batch.rows)]
+        wanted = taught[torch.from_numpy(batch.rows)].to(logits.device)
         if task.kind == REGRESSION:
             on_teacher = F.mse_loss(logits, wanted)
         else:

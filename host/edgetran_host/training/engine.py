@@ -16,6 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from edgetran_host.training.device import CPU, compute_device, random_state
+
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -35,9 +37,13 @@ class Engine:
     def start_alike(self, module: nn.Module) -> None:
         """Gives every process the weights of the first."""
 
+    def device(self) -> torch.device:
+        """That this process computes on."""
+        return compute_device()
+
     def generators(self) -> Tensor:
-        """(processes, bytes): where the random generator of each stands."""
-        return torch.get_rng_state()[None]
+        """(processes, bytes): where the random generators of each stand."""
+        return random_state(self.device())[None]
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -71,6 +77,9 @@ class Processes(Engine):
         with torch.no_grad():
             for tensor in module.state_dict().values():
                 tensor.copy_(broadcast(tensor.contiguous()))
+
+    def device(self) -> torch.device:
+        return CPU
 
     def generators(self) -> Tensor:
         found: Tensor = self._accelerator.gather(torch.get_rng_state()[None])

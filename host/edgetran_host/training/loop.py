@@ -27,10 +27,11 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training.batches import Batch, epoch_order, lengths_of, steps_an_epoch, take
 from edgetran_host.training.best_weights import BestWeights
+from edgetran_host.training.device import moved, own_draws
 from edgetran_host.training.divergence import LossLevel
 from edgetran_host.training.engine import Engine, engine
 from edgetran_host.training.objective import Learner, Loss, Objective, OnLogits, mean_loss
-from edgetran_host.training.precision import has_fast_bf16
+from edgetran_host.training.precision import fast_products, learns_in_bf16
 from edgetran_host.training.recipes import Recipe
 from edgetran_host.training.threads import compute_threads
 from edgetran_host.training.training_state import TrainingState
@@ -113,13 +114,13 @@ def train(model: TextModel, run: Run) -> None:
     word.requires_grad_(not run.recipe.freeze_embeddings)
     together, standing = engine(), Standing(best=BestWeights(run.recipe.patience))
     try:
-        with compute_threads(run.threads), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.recipe.seed + together.rank)
+        draws = own_draws(together.device(), run.recipe.seed + together.rank)
+        with compute_threads(run.threads), draws, fast_products():
             learner = Learner(model, run.objective)
             together.start_alike(learner)
             state = TrainingState(run.checkpoint / STATE, _fingerprint(learner, run, together))
             learner.train()
-            with _small_table(model, run, standing) as small:
+            with _small_table(model, run, standing) as small, moved(learner, together.device()):
                 _take_steps(learner, small, state, standing, together)
     finally:
         word.requires_grad_(True)
@@ -135,11 +136,12 @@ def _take_steps(
     _restore(learner, optimiser, state, standing, together)
     run.on_progress(Progress(run.stage, standing.done, steps))
     saved = time.monotonic()
+    device = together.device()
     for step, batch in enumerate(_batches(run, standing.done), start=standing.done):
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction)
         due = together.rank == 0 and time.monotonic() - saved > SAVE_PERIOD_S
-        loss, gradient, due_somewhere = _gradients(learner, batch, recipe, together, due)
+        loss, gradient, due_somewhere = _gradients(learner, batch.to(device), recipe, together, due)
         if not (math.isfinite(loss) and math.isfinite(gradient)):
             raise DataError(
                 f"{run.stage}: the loss became {loss}, its gradient {gradient}, at step {step + 1}",
@@ -184,7 +186,7 @@ def held_out_loss(model: TextModel, held_out: HeldOut) -> float:
     batches = [take(held_out.data, order[at : at + EVALUATION_ROWS]) for at in cuts]
     if held_out.change is not None:
         batches = [held_out.change(batch, 0) for batch in batches]
-    mine = batches[engine().rank :: engine().count]
+    mine = [batch.to(engine().device()) for batch in batches[engine().rank :: engine().count]]
     loss, weight = engine().sums(mean_loss(Learner(model, held_out.objective), mine))
     return loss / weight
 
@@ -289,7 +291,7 @@ def _restore(
     standing: Standing,
     together: Engine,
 ) -> None:
-    numbers, best = state.restore(learner, optimiser, together.rank)
+    numbers, best = state.restore(learner, optimiser, together.rank, together.device())
     if numbers:
         standing.done = numbers["done"]
         standing.level = LossLevel(**numbers["level"])
@@ -318,7 +320,8 @@ def _small_table(model: TextModel, run: Run, standing: Standing) -> Iterator[Run
 def _fingerprint(learner: Learner, run: Run, together: Engine) -> str:
     """Changes with the model, its first weights, the rows, the teacher or the recipe."""
     model = learner.model
-    told = (run.stage, run.recipe, model.config, has_fast_bf16(), together.count)
+    bf16 = learns_in_bf16(together.device())
+    told = (run.stage, run.recipe, model.config, bf16, together.count)
     digest = hashlib.sha256(repr(told).encode())
     arrays: list[NDArray[np.generic]] = list(learner.objective.evidence())
     for data in (run.data, *([run.held_out.data] if run.held_out else [])):

@@ -53,7 +53,7 @@ class Matching(Objective):
         )
 
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
-        with autocast():
+        with autocast(batch.input_ids.device):
             states = model.hidden_states(
                 batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )

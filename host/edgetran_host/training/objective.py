@@ -43,7 +43,7 @@ class OnLogits(Objective):
         self._loss, self._taught = loss, taught
 
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
-        with autocast():
+        with autocast(batch.input_ids.device):
             logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True)
         return self._loss(logits.float(), batch)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training.batches import lengths_of, take
+from edgetran_host.training.device import compute_device, moved
 from edgetran_host.training.threads import compute_threads
 
 BATCH_ROWS = 64
@@ -28,11 +29,12 @@ def predict(
     model.eval()
     order = np.argsort(lengths_of(data), kind="stable")
     outputs = np.empty((len(data), model.config.outputs), np.float32)
-    with compute_threads(threads):
+    device = compute_device()
+    with compute_threads(threads), moved(model, device):
         for at in range(0, len(order), BATCH_ROWS):
             rows = order[at : at + BATCH_ROWS]
-            batch = take(data, rows)
+            batch = take(data, rows).to(device)
             found = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True)
-            outputs[rows] = found.numpy()
+            outputs[rows] = found.cpu().numpy()
             on_progress(Progress(stage, at + len(rows), len(order)))
     return outputs

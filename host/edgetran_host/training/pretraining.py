@@ -21,6 +21,8 @@ from edgetran_host.models.heads import INIT_STD
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training.batches import Batch
+from edgetran_host.training.device import moved
+from edgetran_host.training.engine import engine
 from edgetran_host.training.loop import HeldOut, Run, held_out_loss, train
 from edgetran_host.training.masking import IGNORED, Masking
 from edgetran_host.training.objective import Objective
@@ -46,7 +48,7 @@ class MaskedWords(Objective):
 
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
         asked = batch.labels != IGNORED  # (b, s); only these meet the vocabulary
-        with autocast():
+        with autocast(batch.input_ids.device):
             states = model.hidden_states(
                 batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )
@@ -94,7 +96,8 @@ def perplexity(
     model: TextModel, head: MaskedWords, data: Encoded, masking: Masking, threads: int = 1
 ) -> float:
     """Of the masked tokens; the same ones at every call with the same `masking`."""
-    with compute_threads(threads):
+    device = engine().device()
+    with compute_threads(threads), moved(model, device), moved(head, device):
         found = math.exp(held_out_loss(model, HeldOut(data, head, masking)))
     model.eval()
     return found

@@ -1,7 +1,8 @@
 """How much training a job pays for: the recipes behind --effort.
 
 The quick rates come from runs of MiniLM-L6 on SST-2 and on spoken intents; the
-others keep the rates and buy rows, epochs and trials.
+others keep the rates and buy rows, epochs and trials. A small task is seen more often by the
+seed, and its chosen design learns from made rows too (tasks/augmentation.py).
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Effort:
     trial_rows: int  # rows a trial learns from
     trials: int  # designs that are trained
     final_recipe: Recipe
+    least_seed_rows: int = 0  # that the seed sees at least, by more epochs where a task is small
+    least_taught: int = 0  # rows for the chosen design, by made ones where a task has fewer
 
 
 EFFORTS: Mapping[str, Effort] = {
@@ -54,13 +57,15 @@ EFFORTS: Mapping[str, Effort] = {
         final_recipe=Recipe(epochs=3, batch_size=32, learning_rate=1.5e-4),
     ),
     "standard": Effort(
-        train_rows=60_000,
-        distillation_rows=None,
-        seed_recipe=Recipe(epochs=2, batch_size=32, learning_rate=6e-5),
+        train_rows=20_000,
+        distillation_rows=32_000,
+        seed_recipe=Recipe(epochs=3, batch_size=32, learning_rate=8e-5),
         trial_recipe=Recipe(epochs=1, batch_size=32, learning_rate=1.5e-4),
-        trial_rows=10_000,
-        trials=16,
-        final_recipe=Recipe(epochs=4, batch_size=32, learning_rate=1.5e-4),
+        trial_rows=4_000,
+        trials=8,
+        final_recipe=Recipe(epochs=3, batch_size=32, learning_rate=1.5e-4),
+        least_seed_rows=24_000,
+        least_taught=24_000,
     ),
     "thorough": Effort(
         train_rows=None,
@@ -70,6 +75,8 @@ EFFORTS: Mapping[str, Effort] = {
         trial_rows=20_000,
         trials=48,
         final_recipe=Recipe(epochs=8, batch_size=32, learning_rate=1.5e-4),
+        least_seed_rows=40_000,
+        least_taught=60_000,
     ),
 }
 

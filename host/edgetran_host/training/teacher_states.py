@@ -9,6 +9,7 @@ interrupted run goes on as it began.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training.batches import Batch, lengths_of, take
+from edgetran_host.training.device import compute_device
 from edgetran_host.training.precision import autocast
 
 CACHE_BYTES = 1 << 30  # a host with 8 GiB has room for it beside the training
@@ -54,7 +56,10 @@ class TeacherStates:
         ids = data.input_ids
         if guide.tokens is not None:
             ids = np.asarray(guide.tokens, np.int64)[ids]
+        self._device = compute_device()
         self._teacher, self._layers = guide.teacher.eval(), layers
+        if self._device.type != "cpu":  # the guide's own rests on the CPU
+            self._teacher = copy.deepcopy(self._teacher).to(self._device)
         self._data = dataclasses.replace(data, input_ids=ids)
         lengths = lengths_of(data)
         self._starts = np.concatenate([[0], np.cumsum(lengths)])  # of each row in the cache
@@ -74,6 +79,7 @@ class TeacherStates:
             return self._compute(take(self._data, batch.rows), batch.input_ids.shape[1])
         first = torch.from_numpy(self._starts[batch.rows])[:, None]
         places = (first + torch.arange(batch.input_ids.shape[1])).clamp(max=len(self._cache[0]) - 1)
+        places = places.to(self._device)
         return [states[places].float() for states in self._cache]
 
     def _fill(self, order: NDArray[np.int64], on_progress: OnProgress) -> list[Tensor]:
@@ -82,11 +88,14 @@ class TeacherStates:
             batch = take(self._data, order[at : at + FILL_ROWS])
             real = batch.attention_mask.bool()
             first = torch.from_numpy(self._starts[batch.rows])[:, None]
-            places = (first + torch.arange(real.shape[1]))[real]
+            places = (first + torch.arange(real.shape[1]))[real].to(self._device)
+            real = real.to(self._device)
             found = self._compute(batch, real.shape[1])
             if not cache:
                 shapes = [(int(self._starts[-1]), states.shape[2]) for states in found]
-                cache = [torch.empty(shape, dtype=torch.float16) for shape in shapes]
+                cache = [
+                    torch.empty(shape, dtype=torch.float16, device=self._device) for shape in shapes
+                ]
             for kept, states in zip(cache, found):
                 kept[places] = states[real].half()
             on_progress(Progress("teaching", at + len(batch.rows), len(order)))
@@ -95,7 +104,8 @@ class TeacherStates:
     @torch.no_grad()
     def _compute(self, batch: Batch, width: int) -> list[Tensor]:
         """(b, width, h) a layer; a part of a batch may be shorter than the batch is."""
-        with autocast():
+        batch = batch.to(self._device)
+        with autocast(self._device):
             states = self._teacher.hidden_states(
                 batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )

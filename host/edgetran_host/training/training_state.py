@@ -20,6 +20,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from edgetran_host.training.device import set_random_state
+
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -50,7 +52,7 @@ class TrainingState:
         write_whole(self.path, safetensors.torch.save(tensors, header))
 
     def restore(
-        self, module: nn.Module, optimiser: torch.optim.AdamW, rank: int
+        self, module: nn.Module, optimiser: torch.optim.AdamW, rank: int, device: torch.device
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The numbers and the best weights; both empty when nothing here is of this very run."""
         header, tensors = self._read()
@@ -60,8 +62,10 @@ class TrainingState:
         moments = {key: _below(tensors, f"adam/{key}/") for key in MOMENTS}
         for name, parameter in module.named_parameters():
             if name in moments["step"]:
-                optimiser.state[parameter] = {key: moments[key][name] for key in MOMENTS}
-        torch.set_rng_state(tensors["generators"][rank].clone())  # it reads past an offset
+                optimiser.state[parameter] = {
+                    key: moments[key][name].to(parameter.device) for key in MOMENTS
+                }
+        set_random_state(tensors["generators"][rank], device)
         numbers: dict[str, Any] = json.loads(header["numbers"])
         return numbers, _below(tensors, "best/")
 

@@ -53,7 +53,7 @@ def by_plain_adamw(
         for group in adamw.param_groups:
             group["lr"] = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction)
         adamw.zero_grad()
-        with autocast():
+        with autocast(torch.device("cpu")):
             logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True)
         objective(logits.float(), batch).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM, foreach=False)

@@ -1,0 +1,354 @@
+"""Six tasks, three seeds: the fine-tuned seed, what the search chose, what refining made of it.
+
+    python benchmarks/results.py FOLDER                   (hours; the same command goes on)
+    python benchmarks/results.py FOLDER --rivals --ablations SST-2,MRPC,CoLA
+    python benchmarks/results.py FOLDER --table benchmarks/results.json
+
+A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 10MB` for an
+emulated Jetson Nano, refined. Its rivals get its final shape, or three of the seed's layers, in one
+go, and as many rows to learn from; its ablations begin from the same searched model. Every
+graph is run on the task's dev rows, and what it says of each row is kept, so that differences can
+be paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edgetran_host.job.bench import Bench
+from edgetran_host.job.build import artefact_bytes, build
+from edgetran_host.job.child import Child, Nursery
+from edgetran_host.job.config import Budget, JobConfig
+from edgetran_host.job.deploying import REFINED
+from edgetran_host.job.run_directory import RunDirectory, write_atomically
+from edgetran_host.job.running import run_job
+from edgetran_host.job.searching import measure_briefly, to_cost
+from edgetran_host.job.teacher import fine_tuned_seed, targets
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.seeds import load_seed
+from edgetran_host.refine.efforts import SPENT, settings
+from edgetran_host.refine.node import ROOT, Node
+from edgetran_host.refine.running import refine_run
+from edgetran_host.search.seeded_space import Design
+from edgetran_host.tasks import encode, load_task
+from edgetran_host.training.recipes import effort
+from edgetran_host.transfer import transfer
+from edgetran_protos.bundle import Bundle
+from edgetran_protos.errors import EdgeTranError
+
+GLUE = Path(__file__).resolve().parents[2] / "shared" / "data" / "glue"
+TASKS = ("SST-2", "MRPC", "RTE", "CoLA", "STS-B", "QNLI-mini")
+SEEDS = 3
+TARGET, EFFORT, MAX_SIZE_BYTES = "nano", "standard", 10e6
+CELL, ONE_SHOT, TRUNCATED, LAYERS = "edgetran", "one-shot", "truncated", 3
+RIVALS = (ONE_SHOT, TRUNCATED)
+ABLATIONS = {  # name -> what `edgetran refine` is told
+    "no growth": {"without": ("growth",)},
+    "no distillation": {"without": ("distillation",)},
+    "no hardware": {"without": ("hardware",)},
+    "by position": {"importance": "position"},
+    "by magnitude": {"importance": "magnitude"},
+    "at random": {"importance": "random"},
+}
+LOOK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of work; all but the cell itself begin from the cell's run."""
+
+    task: str
+    seed: int
+    way: str = CELL
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}-{self.seed}-{self.way.replace(' ', '-')}"
+
+    @property
+    def cell(self) -> Part:
+        return Part(self.task, self.seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path, default=GLUE, help="folder of the tasks' folders")
+    parser.add_argument("--pretrained", default="minilm", help="seed to start from")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--rivals", action="store_true")
+    parser.add_argument("--ablations", default="", help="tasks to take the refinement apart on")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="then stop")
+    parser.add_argument("--part", help="TASK:SEED:WAY, in this process")
+    parser.add_argument("--table", type=Path, help="write what is finished, train nothing")
+    given = parser.parse_args()
+    if given.table:
+        write_table(given.folder, given.table)
+    elif given.part:
+        task, seed, way = given.part.split(":")
+        done(given, Part(task, int(seed), way))
+    else:
+        run_all(given, list(parts(given)))
+
+
+def parts(given: argparse.Namespace) -> Iterator[Part]:
+    """Every cell of the first seed before any of the next."""
+    tasks = given.tasks.split(",")
+    for way in (CELL, *(RIVALS if given.rivals else ())):
+        yield from (Part(task, seed, way) for seed in range(given.seeds) for task in tasks)
+    for way in ABLATIONS if given.ablations else ():
+        yield from (Part(task, 0, way) for task in given.ablations.split(","))
+
+
+def run_all(given: argparse.Namespace, waiting: list[Part]) -> None:
+    """As many processes as asked for, each with daemons of its own; parts as they come free."""
+    until = time.monotonic() + given.seconds
+    running: dict[subprocess.Popen[bytes], Part] = {}
+    waiting = [part for part in waiting if not kept(given.folder, part).exists()]
+    failed: list[str] = []
+    try:
+        while (waiting or running) and time.monotonic() < until:
+            free = [part for part in waiting if ready(given.folder, part)]
+            for part in free[: given.processes - len(running)]:
+                waiting.remove(part)
+                running[start(given, part)] = part
+            if not running:
+                break  # what is left waits for a cell that failed
+            time.sleep(LOOK_S)
+            for process in [one for one in running if one.poll() is not None]:
+                part = running.pop(process)
+                if process.returncode:
+                    failed.append(part.name)
+                said = f"failed, see {part.name}.log" if process.returncode else "finished"
+                print(f"{part.name}: {said}; {len(waiting)} left", flush=True)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def ready(folder: Path, part: Part) -> bool:
+    return part.way == CELL or kept(folder, part.cell).exists()
+
+
+def kept(folder: Path, part: Part) -> Path:
+    return folder / "parts" / f"{part.name}.json"
+
+
+def start(given: argparse.Namespace, part: Part) -> subprocess.Popen[bytes]:
+    home = given.folder.resolve() / "homes" / part.name
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, str(given.folder), "--data", str(given.data)]
+    command += ["--pretrained", given.pretrained, "--part", f"{part.task}:{part.seed}:{part.way}"]
+    with open(home / f"{part.name}.log", "ab") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "EDGETRAN_HOME": str(home)}
+        )
+
+
+def done(given: argparse.Namespace, part: Part) -> None:
+    """Does one part, and keeps its figures and what its graphs say of the dev rows."""
+    started = time.monotonic()
+    run = given.folder / "runs" / part.cell.name
+    try:
+        if part.way == CELL:
+            found, outputs = edgetran_cell(given, part, run)
+        elif part.way in RIVALS:
+            found, outputs = rival(run, part.way)
+        else:
+            found, outputs = ablation(given.folder, run, part)
+    except EdgeTranError as error:
+        raise SystemExit(f"{error}; {error.hint}") from error
+    path = kept(given.folder, part)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = path.with_suffix(".npz")
+    np.savez_compressed(arrays, **outputs)
+    figures = {**dataclasses.asdict(part), "seconds": round(time.monotonic() - started), **found}
+    write_atomically(path, json.dumps(figures, indent=1).encode())
+
+
+Found = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
+    config = JobConfig(
+        data=str(given.data / part.task),
+        seed=given.pretrained,
+        target=TARGET,
+        effort=EFFORT,
+        budget=Budget(max_size_bytes=MAX_SIZE_BYTES),
+        random_seed=part.seed,
+    )
+    searched = run_job(config, run, threads=1)
+    refined = refine_run(run, settings(EFFORT), threads=1)
+    rows = {row["key"]: row for row in searched["rows"]}
+    rows["searched"] = rows.pop("chosen")
+    rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
+    bundles = {
+        "seed-fp32": run / "baselines" / "seed.tar",
+        "seed-int8": run / "baselines" / "seed.tar",
+        "seed-int8-trimmed": run / "baselines" / "seed-trimmed.tar",
+        "searched": run / "bundle.tar",
+        "refined": refined_bundle(run),
+    }
+    bench = bench_of(run)
+    outputs = {
+        key: outputs_of(bench, Bundle.open(bundles[key]), row["variant"])
+        for key, row in rows.items()
+    }
+    found = {
+        "rows": rows,
+        "tree": refined["refinement"],
+        "sequence_length": bench.sequence_length,
+        "dev_rows": len(bench.split.dev),
+        "device": device_name(),
+    }
+    return found, outputs | {"labels": labels_of(bench)}
+
+
+def refined_bundle(run: Path) -> Path:
+    refined = run / REFINED / "bundle.tar"
+    return refined if refined.exists() else run / "bundle.tar"
+
+
+def ablation(folder: Path, run: Path, part: Part) -> Found:
+    """The refinement of a copy of the run, told to leave something out."""
+    own = folder / "ablations" / part.name
+    if not (own / "result.json").exists():
+        shutil.copytree(run, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns(REFINED))
+    told: dict[str, Any] = ABLATIONS[part.way]
+    refined = refine_run(own, settings(EFFORT, **told), threads=1)
+    row = {row["key"]: row for row in refined["rows"]}["chosen"]
+    outputs = outputs_of(bench_of(own), Bundle.open(refined_bundle(own)), row["variant"])
+    return {"rows": {part.way: row}, "tree": refined["refinement"]}, {part.way: outputs}
+
+
+def rival(run: Path, way: str) -> Found:
+    """Trained in one go on as many rows as the refined model saw on its way."""
+    import edgetran
+
+    bench = bench_of(run)
+    teacher, tokenizer_json = fine_tuned_seed(bench)
+    nursery = Nursery(bench, teacher, tokenizer_json)
+    tree = json.loads((run / REFINED / "result.json").read_text())["refinement"]
+    searched = Design(**json.loads((run / "result.json").read_text())["search"]["best"]["design"])
+    path = path_to_best(tree)
+    if way == ONE_SHOT:
+        child = nursery.child(searched)
+        for node in path:
+            assert node.weights is not None
+            shape = dataclasses.replace(child.model.config, architecture=node.architecture)
+            child = dataclasses.replace(child, model=transfer(child.model, node.weights, shape))
+    else:
+        whole = nursery.space().seed_point()
+        child = nursery.child(dataclasses.replace(whole, layers=LAYERS, precision="int8"))
+    rows = rows_seen(bench, path)
+    taught = len(bench.split.taught)
+    recipe = dataclasses.replace(bench.effort.final_recipe, epochs=rows / taught)
+    folder = bench.run.path.parent.parent / "rivals" / f"{run.name}-{way}"
+    told = targets(bench, teacher, tokenizer_json)
+    nursery.distil(child, told, recipe, taught, folder / "checkpoint", way)
+    config = bench.config
+    with (
+        edgetran.connect(config.target, threads=1) as board,
+        edgetran.connect("local", threads=1) as reference,
+    ):
+        fields = {field.name: getattr(bench, field.name) for field in dataclasses.fields(Bench)}
+        work = Workbench(**fields, board=board, reference=reference, allow_older=False)
+        built = build(work, child.model, child.tokenizer_json, way, ("int8",), folder)
+        variant = built.exported[0].variant.name
+        size = artefact_bytes(built.bundle, variant)
+        cost = to_cost(measure_briefly(board, built.bundle, variant, bench.on_progress), size)
+    found = {
+        "parameters": parameters(child),
+        "artefact_bytes": size,
+        "rows_seen": rows,
+        "cost": dataclasses.asdict(cost),
+    }
+    return {"rows": {way: found}}, {way: outputs_of(bench, built.bundle, variant)}
+
+
+def path_to_best(tree: dict[str, Any]) -> list[Node]:
+    """From the first edit to the best node."""
+    nodes = {raw["number"]: Node.from_json(raw) for raw in tree["nodes"]}
+    found, at = [], nodes[tree["best"]]
+    while at.number != ROOT:
+        assert at.parent is not None
+        found.append(at)
+        at = nodes[at.parent]
+    return found[::-1]
+
+
+def rows_seen(bench: Bench, path: Sequence[Node]) -> int:
+    """By the searched model's trial and last training, each edit, and the refined one's last."""
+    _, probe, step = SPENT[EFFORT]
+    taught = len(bench.split.taught)
+    last = round(bench.effort.final_recipe.epochs * taught)
+    return bench.effort.trial_rows + last + (len(path) * (probe + step) + last if path else 0)
+
+
+def parameters(child: Child) -> int:
+    return sum(parameter.numel() for parameter in child.model.parameters())
+
+
+def bench_of(run: Path) -> Bench:
+    directory = RunDirectory(run)
+    config = directory.config()
+    task = load_task(config.data, limit=effort(config.effort).distillation_rows)
+    return Bench(config, task, load_seed(config.seed), directory, 1, lambda event: None)
+
+
+def outputs_of(bench: Bench, bundle: Bundle, variant: str) -> np.ndarray:
+    """(dev rows, outputs) float32, of a graph as it was packed."""
+    from edgetran_host.export import run_graph
+
+    card = bundle.card
+    chosen = card.variant(variant)
+    tokenizer = bundle.read(card.tokenizer_digest)
+    data = encode(tokenizer, bench.split.dev, bench.sequence_length, bench.task)
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "model.onnx"
+        graph.write_bytes(bundle.read(chosen.digest))
+        return run_graph(chosen.runtime, graph, data)
+
+
+def labels_of(bench: Bench) -> np.ndarray:
+    data = encode(bench.seed.tokenizer_json, bench.split.dev, bench.sequence_length, bench.task)
+    return data.labels
+
+
+def device_name() -> str:
+    import torch
+    from edgetran_host.training.device import compute_device
+
+    device = compute_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def write_table(folder: Path, table: Path) -> None:
+    found = [json.loads(file.read_text()) for file in sorted((folder / "parts").glob("*.json"))]
+    lines = [json.dumps(one, separators=(",", ":")) for one in found]
+    write_atomically(table, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    print(f"{len(found)} parts")
+
+
+if __name__ == "__main__":
+    main()
