@@ -31,6 +31,7 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
         "Foretell what designs cost on a board.",
     ),
     "runs": ("edgetran_host.cli.runs:runs", "Look at what earlier runs found."),
+    "dashboard": ("edgetran_host.cli.dashboard:dashboard", "Show boards and runs as a page."),
 }
 
 EXIT_ERROR = 1

@@ -28,6 +28,15 @@ td{white-space:nowrap}td:last-child{font-weight:600;background:#eef6ee}
 
 def write_report(run: RunDirectory, result: dict[str, Any]) -> None:
     """Writes RUN/report.html from the result and the stored measurements."""
+    page = (
+        f"<!doctype html><meta charset=utf-8><title>edgetran report</title>"
+        f"<style>{STYLE}</style>{report_body(run, result)}"
+    )
+    write_atomically(run.path / "report.html", page.encode())
+
+
+def report_body(run: RunDirectory, result: dict[str, Any]) -> str:
+    """What the page of a run says, without its head."""
     measurements = run.stage("measurements") or {}
     plots = [("Search: score against cost", _search_plot(result))]
     samples = _latency_plot(result, measurements)
@@ -40,11 +49,7 @@ def write_report(run: RunDirectory, result: dict[str, Any]) -> None:
         body.append(f"<h2>Refinement: each edit against its parent</h2>{_tree(result)}")
     config = html.escape(json.dumps(result["config"], indent=2))
     body.append(f"<h2>Request</h2><pre>{config}</pre>")
-    page = (
-        f"<!doctype html><meta charset=utf-8><title>edgetran report</title>"
-        f"<style>{STYLE}</style>{''.join(body)}"
-    )
-    write_atomically(run.path / "report.html", page.encode())
+    return "".join(body)
 
 
 def _tree(result: dict[str, Any]) -> str:
@@ -96,6 +101,8 @@ def _search_plot(result: dict[str, Any]) -> str:
         design = trial["design"]
         label = f"{design['layers']}L {design['heads']}h {design['feed_forward']}"
         axes.annotate(label, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    x, y = _front(latency_ms, scores)
+    axes.step(x, y, where="post", color="#57606a", linewidth=1, label="nothing faster beats it")
     seed = result["search"]["reference"]
     axes.scatter(
         [seed["cost"]["latency_s"] * 1e3],
@@ -121,6 +128,17 @@ def _search_plot(result: dict[str, Any]) -> str:
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     return _png(figure)
+
+
+def _front(costs: Sequence[float], scores: Sequence[float]) -> tuple[list[float], list[float]]:
+    """What no cheaper one equals in score, by rising cost."""
+    x: list[float] = []
+    y: list[float] = []
+    for cost, score in sorted(zip(costs, scores), key=lambda pair: (pair[0], -pair[1])):
+        if not y or score > y[-1]:
+            x.append(cost)
+            y.append(score)
+    return x, y
 
 
 def _latency_plot(result: dict[str, Any], measurements: dict[str, Any]) -> str:

@@ -88,20 +88,20 @@ def free_cores() -> int:
 
 def find_runs(folder: Path) -> list[dict[str, Any]]:
     """Every run below `folder`, oldest first: name, request, finished stages."""
-    found = []
-    for config in sorted(folder.glob("*/config.json"), key=lambda file: file.stat().st_mtime):
-        run = RunDirectory(config.parent)
-        stages = sorted(file.stem for file in (run.path / "stages").glob("*.json"))
-        found.append(
-            {
-                "name": run.path.name,
-                "path": str(run.path),
-                "config": run.config().to_json(),
-                "stages": stages,
-                "finished": run.result() is not None,
-            }
-        )
-    return found
+    configs = sorted(folder.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+    return [described(config.parent) for config in configs]
+
+
+def described(path: Path) -> dict[str, Any]:
+    """One run: its request and how far it came."""
+    run = RunDirectory(path)
+    return {
+        "name": run.path.name,
+        "path": str(run.path),
+        "config": run.config().to_json(),
+        "stages": sorted(file.stem for file in (run.path / "stages").glob("*.json")),
+        "finished": run.result() is not None,
+    }
 
 
 def finished_result(name: str | None, folder: Path) -> dict[str, Any]:

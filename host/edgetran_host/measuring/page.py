@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgetran_host.job.report import STYLE
@@ -21,7 +22,21 @@ EMULATED = (
 
 def write_page(record: Record) -> Path:
     """RECORD/report.html, and each picture as a file beside it."""
-    document, drawn = record.document, pictures(record)
+    drawn = pictures(record)
+    for number, picture in enumerate(drawn.values(), 1):
+        write_atomically(record.path / f"picture-{number}.png", picture)
+    page = (
+        f"<!doctype html><meta charset=utf-8><title>edgetran record</title>"
+        f"<style>{STYLE}</style>{record_body(record, drawn)}"
+    )
+    path = record.path / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def record_body(record: Record, drawn: Mapping[str, bytes]) -> str:
+    """What the page of a record says, without its head. drawn: title -> PNG."""
+    document = record.document
     body = [f"<h1>{html.escape(title(document))}</h1>"]
     if document["modelled"]:
         body.append(EMULATED)
@@ -36,16 +51,9 @@ def write_page(record: Record) -> Path:
         for label, text in lines(document)
     ]
     body.append("</table>")
-    for number, (name, picture) in enumerate(drawn.items(), 1):
-        write_atomically(record.path / f"picture-{number}.png", picture)
+    for name, picture in drawn.items():
         source = base64.b64encode(picture).decode()
         escaped = html.escape(name)
         body.append(f'<h2>{escaped}</h2><img alt="{escaped}" src="data:image/png;base64,{source}">')
     body.append(f"<h2>Record</h2><pre>{html.escape(json.dumps(document, indent=2))}</pre>")
-    page = (
-        f"<!doctype html><meta charset=utf-8><title>edgetran record</title>"
-        f"<style>{STYLE}</style>{''.join(body)}"
-    )
-    path = record.path / "report.html"
-    write_atomically(path, page.encode())
-    return path
+    return "".join(body)

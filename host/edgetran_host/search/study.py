@@ -139,6 +139,17 @@ class SeededStudy:
         }
 
 
+def read_trials(path: Path) -> list[Trial]:
+    """Everything evaluated so far, of a search that may be under way; nothing is written."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    names = optuna.get_all_study_names(f"sqlite:///{quote(str(path))}") if path.exists() else []
+    if STUDY_NAME not in names:
+        return []
+    study = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{quote(str(path))}")
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [_from_json(found.user_attrs[RESULT_KEY]) for found in ended]
+
+
 def _open(path: Path) -> optuna.Study:
     """The study in the file, made if need be. Raises UsageError when it is damaged."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -70,7 +70,7 @@ CHANCE = (
 
 def write_search_page(searched: Searched, path: Path, oracle: Oracle | None = None) -> Path:
     """`path`/report.html. oracle: the one that was searched, to draw chance beside it."""
-    body = "".join(_body(searched, oracle))
+    body = "".join(search_body(searched, oracle))
     page = (
         f"<!doctype html><meta charset=utf-8><title>{html.escape(heading(searched.brief))}</title>"
         f"<style>{STYLE}{OWN_STYLE}</style>{body}"
@@ -80,7 +80,10 @@ def write_search_page(searched: Searched, path: Path, oracle: Oracle | None = No
     return file
 
 
-def _body(searched: Searched, oracle: Oracle | None) -> Iterator[str]:
+def search_body(
+    searched: Searched, oracle: Oracle | None = None, *, outlook: bool = True
+) -> Iterator[str]:
+    """What the page says, without its head. outlook: what models foretell, too; seconds more."""
     yield f"<h1>{html.escape(heading(searched.brief))}</h1>"
     method = searched.brief.request.get("method", "")
     by = f", searched by {method}" if method else ""
@@ -96,7 +99,8 @@ def _body(searched: Searched, oracle: Oracle | None) -> Iterator[str]:
     yield _picture("Best so far", progress_picture(found), note)
     if len(searched.trials) > 1:
         yield _picture("Designs", coordinates_picture(searched), COORDINATES_NOTE)
-    yield from _outlook(searched)
+    if outlook:
+        yield from outlook_body(searched)
     yield _picture("What was paid for", budget_picture(searched), _spent(searched))
     yield f"<h2>Trials</h2>{_trials(searched)}"
     request = html.escape(json.dumps(dict(searched.brief.request), indent=2, default=str))
@@ -139,7 +143,7 @@ def _means(searched: Searched) -> dict[str, float | None]:
     return dict(found[0]["outcome"]) if found else {}
 
 
-def _outlook(searched: Searched) -> Iterator[str]:
+def outlook_body(searched: Searched) -> Iterator[str]:
     models = searched.models()
     if models is None:
         yield "<p>Too few trials have a score for models: importance and outlook are left out.</p>"
