@@ -83,7 +83,7 @@ def _refinement(path: Path) -> str:
         told = tree_page(
             {
                 "nodes": [node.to_json() for node in nodes.values()],
-                "best": best_node(nodes).number,
+                "best": best_node(nodes.values()).number,
             }
         )
     return (
