@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 from tests.postgres_server import PostgresServer
+from tests.registry_server import RegistryServer
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -132,6 +133,15 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A real one; skips where its programs, or its driver, are absent."""
     pytest.importorskip("psycopg", reason="pip install 'edgetran-host[postgresql]'")
     server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[RegistryServer]:
+    """A real one, over plain http; skips where its program, or oras, is absent."""
+    pytest.importorskip("oras", reason="pip install 'edgetran-host[registry]'")
+    server = RegistryServer()
     yield server
     server.stop()
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
-from typing import Mapping
+from typing import List, Mapping
+
+from edgetran_protos.errors import UsageError
 
 UNREADABLE = (OSError, ValueError, KeyError, tarfile.TarError)  # what `Layout.read` raises
 
@@ -29,9 +31,21 @@ class Layout:
                 raise tarfile.ReadError(f"{name} claims to be larger than the file it is in")
             return member.read()
 
+    def names(self) -> List[str]:
+        """Of all files inside, sorted."""
+        if self._path.is_dir():
+            found = [path for path in self._path.rglob("*") if path.is_file()]
+            return sorted(path.relative_to(self._path).as_posix() for path in found)
+        with tarfile.open(self._path, "r:") as tar:
+            return sorted(member.name for member in tar if member.isfile())
+
 
 def write_layout(path: Path, tree: Mapping[str, bytes]) -> None:
-    """Atomically; a path that ends in .tar becomes one file, the same bytes for the same tree."""
+    """Atomically; a path that ends in .tar becomes one file, the same bytes for the same tree.
+
+    Raises UsageError for a folder that holds something else: it would be lost.
+    """
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -61,6 +75,16 @@ def _write_folder(path: Path, tree: Mapping[str, bytes]) -> None:
         (path / name).write_bytes(data)
 
 
+def _check_replaceable(path: Path) -> None:
+    if path.suffix == ".tar" or not path.exists():
+        return
+    if not path.is_dir() or (any(path.iterdir()) and not (path / "oci-layout").exists()):
+        raise UsageError(
+            f"{path} is there already, and no bundle",
+            hint="name another place, or a file that ends in .tar",
+        )
+
+
 def _replace_folder(partial: Path, path: Path) -> None:
     if not path.exists():
         os.replace(partial, path)
@@ -68,7 +92,4 @@ def _replace_folder(partial: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     os.replace(path, old)
     os.replace(partial, path)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink()
+    shutil.rmtree(old)

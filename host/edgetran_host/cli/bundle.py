@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from edgetran_host.cli.bundle_transfer import copy, pull, push
 from edgetran_host.cli.options import json_option
 
 EXIT_DIFFERENT = 3
@@ -23,7 +24,14 @@ def bundle() -> None:
       edgetran bundle keygen release.pem
       edgetran bundle sign demo/run/bundle.tar --key release.pem
       edgetran bundle schema
+      edgetran bundle push demo/run/bundle.tar oci://registry.local/models/intents:7
+      edgetran bundle pull oci://registry.local/models/intents:7 --out intents.tar
     """
+
+
+bundle.add_command(push)
+bundle.add_command(pull)
+bundle.add_command(copy)
 
 
 @bundle.command()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import rich_click as click
+from edgetran.progress import OnProgress
 
+from edgetran_host.cli.bundle_transfer import insecure_option
 from edgetran_host.cli.options import json_option, threads_option
 
 
@@ -42,7 +46,13 @@ from edgetran_host.cli.options import json_option, threads_option
     default=None,
     help="Steps that grow and prune what the search chose; default: 0, 24 or 60 by the effort.",
 )
-@click.option("--bundle", type=click.Path(path_type=Path), default=None, help="Deploy this bundle.")
+@click.option(
+    "--bundle",
+    default=None,
+    metavar="FILE",
+    help="Deploy this bundle: a file, or oci://HOST/NAME:TAG.",
+)
+@insecure_option
 @click.option("--allow-older", is_flag=True, help="Also a bundle older than what served before.")
 @click.option("--name", default="", help="Name to serve under; default: the task's.")
 @click.option(
@@ -75,7 +85,8 @@ def deploy(
     max_power: str | None,
     max_accuracy_cost: float | None,
     refine_rounds: int | None,
-    bundle: Path | None,
+    bundle: str | None,
+    insecure: bool,
     allow_older: bool,
     name: str,
     run_path: Path | None,
@@ -94,6 +105,7 @@ def deploy(
       edgetran deploy --target nano --data intents --max-latency 40ms
       edgetran deploy --target nano --data path/to/SST-2 --max-energy 300mJ --max-size 20MB
       edgetran deploy --target rpi4 --bundle runs/intents-nano-0a1b2c3d/bundle.tar
+      edgetran deploy --target rpi4 --bundle oci://registry.local/models/intents:7
     """
     from edgetran_host.job.config import Budget, JobConfig
     from edgetran_host.job.units import parse
@@ -119,7 +131,7 @@ def deploy(
         max_accuracy_cost=None if max_accuracy_cost is None else max_accuracy_cost / 100,
     )
     if bundle is not None:
-        _deploy_bundle(bundle, config, threads, allow_older, as_json)
+        _deploy_bundle(bundle, insecure, config, threads, allow_older, as_json)
     else:
         _deploy_job(config, run_path, refine_rounds, threads, allow_older, as_json)
 
@@ -158,7 +170,7 @@ def _deploy_job(  # type: ignore[no-untyped-def]
 
 
 def _deploy_bundle(  # type: ignore[no-untyped-def]
-    path: Path, config, threads: int | None, allow_older: bool, as_json: bool
+    place: str, insecure: bool, config, threads: int | None, allow_older: bool, as_json: bool
 ) -> None:
     import edgetran
     from edgetran_protos.bundle import Bundle
@@ -166,11 +178,25 @@ def _deploy_bundle(  # type: ignore[no-untyped-def]
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.show import show_deployment
 
-    bundle = Bundle.open(path)
-    with edgetran.connect(config.target, threads=threads) as board:
-        with progress(as_json=as_json) as on_progress:
+    with progress(as_json=as_json) as on_progress, _at_hand(place, insecure, on_progress) as path:
+        bundle = Bundle.open(path)
+        with edgetran.connect(config.target, threads=threads) as board:
             name = config.model or bundle.card.name
             deployment = board.deploy(
                 bundle, model=name, allow_older=allow_older, on_progress=on_progress
             )
-        show_deployment(deployment, board.describe(), as_json=as_json)
+            described = board.describe()
+    show_deployment(deployment, described, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _at_hand(place: str, insecure: bool, on_progress: OnProgress) -> Iterator[Path]:
+    from edgetran_host.bundling.reference import is_reference
+
+    if not is_reference(place):  # needs nothing that a registry does
+        yield Path(place)
+        return
+    from edgetran_host.bundling.transfer import here
+
+    with here(place, insecure, on_progress) as path:
+        yield path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +14,9 @@ from rich.table import Table
 from edgetran_host.cli.show import print_json
 from edgetran_host.inspecting import Difference
 from edgetran_host.signing import Standing
+
+if TYPE_CHECKING:
+    from edgetran_host.bundling.transfer import Pushed  # it needs a package that others do not
 
 SHOWN_DIGEST = 19  # "sha256:" and twelve digits
 SHOWN_PRINT = 12  # digits of a key's fingerprint
@@ -83,6 +86,22 @@ def show_key(private: Path, public: Path, key: str, *, as_json: bool) -> None:
         return
     print(f"{private}: the private key, for you alone; whoever has it signs as you")
     print(f"{public}: the public key, for boards that are to trust it (sha256 {key[:SHOWN_PRINT]})")
+
+
+def show_pushed(found: Pushed, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(found))
+        return
+    signed = f", {found.signatures} signatures" if found.signatures else ""
+    print(f"sent {found.sent_bytes / 1e6:.2f} of {found.size_bytes / 1e6:.2f} MB{signed}")
+    print(found.where)
+
+
+def show_copied(target: str, digest: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"target": target, "digest": digest})
+        return
+    print(f"{target}\n{digest}")
 
 
 def show_differences(found: Sequence[Difference], *, as_json: bool) -> None:
