@@ -178,12 +178,7 @@ class Daemon:
 
     async def run(self, on_ready: OnReady) -> None:
         try:
-            if self._metrics is not None:
-                self._metrics.start()
-            await self._deployments.restore()
-            address = self._listen()
-            await self._server.start()
-            await self._health.ready()
+            address = await self.start()
             self._obey_signals()
             self._write_ready_file(address)
             log.info("serving", extra={"address": address, "board": self._board.id})
@@ -196,16 +191,30 @@ class Daemon:
         finally:
             self._remove_ready_file()  # first: whoever looks for a daemon must not find this one
             self._manager.stopping()
-            self._stop.set()
-            await self._health.stopping()
-            await self._deployments.stop_watching()
-            await self._drain()
-            await self._server.stop(HANG_UP_S)
-            await self._deployments.close()
-            if self._metrics is not None:
-                self._metrics.stop()
+            await self.stop()
             self._manager.close()
             log.info("stopped")
+
+    async def start(self) -> str:
+        """Serves what served before, and listens; the address."""
+        if self._metrics is not None:
+            self._metrics.start()
+        await self._deployments.restore()
+        address = self._listen()
+        await self._server.start()
+        await self._health.ready()
+        return address
+
+    async def stop(self) -> None:
+        """After the calls that are under way."""
+        self._stop.set()
+        await self._health.stopping()
+        await self._deployments.stop_watching()
+        await self._drain()
+        await self._server.stop(HANG_UP_S)
+        await self._deployments.close()
+        if self._metrics is not None:
+            self._metrics.stop()
 
     def _listen(self) -> str:
         host = self._settings.host

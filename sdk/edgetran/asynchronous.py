@@ -1,8 +1,7 @@
-"""A board for asyncio programs: the same verbs; only a bundle is sent from a thread."""
+"""A board for asyncio programs: the same verbs."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Optional, Union
@@ -18,7 +17,7 @@ from edgetran_protos.open_inference import SERVICE, message
 
 from edgetran import convert
 from edgetran.board import Subject, deploy_progress
-from edgetran.channel import inference, open_async_channel, open_channel, translated
+from edgetran.channel import inference, open_async_channel, translated
 from edgetran.convert import Tensor, Text
 from edgetran.errors import BoardError
 from edgetran.lease import AsyncLease, Wish, this_program
@@ -33,7 +32,7 @@ from edgetran.results import (
     SensorReport,
     TelemetrySample,
 )
-from edgetran.upload import Upload
+from edgetran.upload import AsyncUpload
 
 ASK_S = 30.0
 INFER_S = 120.0
@@ -205,13 +204,20 @@ class AsyncBoard:
         return records
 
     async def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:
-        """Sends what the board lacks, from a thread, in which `on_progress` is called too."""
+        """Sends what the board lacks; a broken connection is resumed where it stopped."""
+        await AsyncUpload(self._deployment, self.address, bundle, on_progress, self._fence()).run()
 
-        def send() -> None:
-            with translated(self.address), open_channel(self.address) as channel:
-                Upload(channel, self.address, bundle, on_progress, self._fence()).run()
+    async def missing_bytes(self, bundle: Bundle) -> int:
+        """How much of it the board lacks."""
+        return await AsyncUpload(self._deployment, self.address, bundle, ignore).missing_bytes()
 
-        await asyncio.to_thread(send)
+    async def discard(self, digest: str) -> int:
+        """Drops a bundle that was sent and is not deployed; returns the bytes freed."""
+        request = deployment_pb2.DiscardRequest(bundle_digest=digest)
+        with translated(self.address):
+            return (
+                await self._deployment.Discard(request, timeout=ASK_S, metadata=self._fence())
+            ).freed_bytes
 
     async def _sent(self, bundle: Union[Bundle, str], on_progress: OnProgress) -> str:
         """Its digest."""

@@ -24,6 +24,7 @@ OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel does not wait for an old one's pause
 )
 HUNG_UP = "Socket closed"  # gRPC's words for a peer that was there
 

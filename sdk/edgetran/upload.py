@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import grpc
 from edgetran_protos.bundle import CHUNK_BYTES, Blob, Bundle
@@ -88,19 +90,95 @@ class Upload:
     def _send(self, blob: Blob, offset: int, done: float) -> None:
         data = self._bundle.read(blob.digest)
         timeout_s = ASK_S + len(data) / SLOWEST_BYTES_S
+        chunks = _chunks(blob, data, offset, done, self._total, self._on_progress)
         with translated(self._address):
-            self._stub.PutBlob(
-                self._chunks(blob, data, offset, done), timeout=timeout_s, metadata=self._fence
-            )
+            self._stub.PutBlob(chunks, timeout=timeout_s, metadata=self._fence)
 
-    def _chunks(
-        self, blob: Blob, data: bytes, offset: int, done: float
-    ) -> Iterator[PutBlobRequest]:
-        head = data[offset : offset + CHUNK_BYTES]
-        yield PutBlobRequest(blob=_ref(blob), offset=offset, chunk=head)
-        for start in range(offset + CHUNK_BYTES, len(data), CHUNK_BYTES):
-            self._on_progress(Progress(STAGE, done + start - offset, self._total, blob.file))
-            yield PutBlobRequest(chunk=data[start : start + CHUNK_BYTES])
+
+class AsyncUpload:
+    """The same on asyncio; a blob is read in a thread."""
+
+    def __init__(
+        self,
+        stub: Any,
+        address: str,
+        bundle: Bundle,
+        on_progress: OnProgress,
+        fence: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self._stub = stub
+        self._address = address
+        self._bundle = bundle
+        self._on_progress = on_progress
+        self._fence = fence
+        self._total = float(sum(blob.size_bytes for blob in bundle.transfer_blobs()))
+        self._arrived = 0.0
+
+    async def run(self) -> None:
+        """Raises BoardUnreachable when the connection breaks and nothing more arrives."""
+        tries, arrived = 0, -1.0
+        while True:
+            try:
+                return await self._once()
+            except BoardUnreachable:
+                if self._arrived > arrived:
+                    tries, arrived = 0, self._arrived
+                if tries == len(PAUSES_S):
+                    raise
+                await asyncio.sleep(PAUSES_S[tries])
+                tries += 1
+
+    async def _once(self) -> None:
+        offsets = await self._missing()
+        lacking = [blob for blob in self._bundle.transfer_blobs() if blob.digest in offsets]
+        done = self._total - sum(blob.size_bytes - offsets[blob.digest] for blob in lacking)
+        self._arrived = done
+        self._on_progress(Progress(STAGE, done, self._total))
+        for blob in lacking:
+            await self._put(blob, offsets[blob.digest], done)
+            done += blob.size_bytes - offsets[blob.digest]
+        self._on_progress(Progress(STAGE, self._total, self._total))
+
+    async def missing_bytes(self) -> int:
+        offsets = await self._missing()
+        blobs = {blob.digest: blob for blob in self._bundle.transfer_blobs()}
+        return sum(blobs[digest].size_bytes - at for digest, at in offsets.items())
+
+    async def _missing(self) -> dict[str, int]:
+        refs = [_ref(blob) for blob in self._bundle.transfer_blobs()]
+        with translated(self._address):
+            found = await self._stub.MissingBlobs(MissingBlobsRequest(blobs=refs), timeout=ASK_S)
+        return {blob.digest: blob.offset for blob in found.missing}
+
+    async def _put(self, blob: Blob, offset: int, done: float) -> None:
+        try:
+            await self._send(blob, offset, done)
+        except BundleCorrupt:
+            if not offset:
+                raise
+            await self._send(blob, 0, done - offset)  # what lay there was bad, and is gone now
+
+    async def _send(self, blob: Blob, offset: int, done: float) -> None:
+        data = await asyncio.to_thread(self._bundle.read, blob.digest)
+        timeout_s = ASK_S + len(data) / SLOWEST_BYTES_S
+        chunks = _apart(_chunks(blob, data, offset, done, self._total, self._on_progress))
+        with translated(self._address):
+            await self._stub.PutBlob(chunks, timeout=timeout_s, metadata=self._fence)
+
+
+async def _apart(chunks: Iterator[PutBlobRequest]) -> AsyncIterator[PutBlobRequest]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _chunks(
+    blob: Blob, data: bytes, offset: int, done: float, total: float, on_progress: OnProgress
+) -> Iterator[PutBlobRequest]:
+    head = data[offset : offset + CHUNK_BYTES]
+    yield PutBlobRequest(blob=_ref(blob), offset=offset, chunk=head)
+    for start in range(offset + CHUNK_BYTES, len(data), CHUNK_BYTES):
+        on_progress(Progress(STAGE, done + start - offset, total, blob.file))
+        yield PutBlobRequest(chunk=data[start : start + CHUNK_BYTES])
 
 
 def _ref(blob: Blob) -> BlobRef:

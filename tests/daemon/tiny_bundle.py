@@ -144,6 +144,7 @@ def make(
     max_accuracy_cost: float | None = None,
     accuracy_cost: float | None = None,
     tolerances: Mapping[str, float] | None = None,
+    promised: Sequence[Claim] = (),
 ) -> Bundle:
     """wrong_by: added to the golden logits, so that the probe must fail. p99_s: promised.
 
@@ -172,7 +173,10 @@ def make(
             tolerances=tolerances or {},
         ),
         licence="Apache-2.0",
-        claims=[Claim("latency_p99_s", p99_s, None, None, True, PLACE, VARIANT)] if p99_s else [],
+        claims=[
+            *promised,
+            *([Claim("latency_p99_s", p99_s, None, None, True, PLACE, VARIANT)] if p99_s else []),
+        ],
         sequence=sequence,
         max_accuracy_cost=max_accuracy_cost,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,16 @@ from typing import Any
 
 import grpc
 import pytest
-from edgetran import Board, BoardUnreachable, Bundle, BundleCorrupt, Progress, upload
+from edgetran import (
+    AsyncBoard,
+    Board,
+    BoardUnreachable,
+    Bundle,
+    BundleCorrupt,
+    Progress,
+    upload,
+)
+from edgetran.progress import OnProgress, ignore
 from edgetran_protos.bundle import (
     MEDIA_WEIGHT_CONFIG,
     MEDIA_WEIGHTS,
@@ -100,14 +110,27 @@ def store() -> FlakyStore:
     return FlakyStore()
 
 
-@pytest.fixture
-def board(store: FlakyStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+class FromAsyncio(Board):
+    """Sends as `AsyncBoard` does; all else as ever."""
+
+    def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:
+        async def send() -> None:
+            async with AsyncBoard(self.address) as board:
+                await board.upload(bundle, on_progress)
+
+        asyncio.run(send())
+
+
+@pytest.fixture(params=[Board, FromAsyncio])
+def board(
+    request: pytest.FixtureRequest, store: FlakyStore, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Board]:
     monkeypatch.setattr(upload, "PAUSES_S", (0.01, 0.01, 0.01))
     server = grpc.server(ThreadPoolExecutor(2))
     services.add_DeploymentServiceServicer_to_server(store, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with Board(f"127.0.0.1:{port}") as board:
+    with request.param(f"127.0.0.1:{port}") as board:
         yield board
     server.stop(None).wait()
 
@@ -178,7 +201,8 @@ def test_what_the_daemon_does_not_offer_is_said(board: Board) -> None:
     assert "version" in getattr(caught.value, "hint", "")
 
 
-def test_a_closed_board_says_so(board: Board, bundle: Bundle) -> None:
+def test_a_closed_board_says_so(bundle: Bundle) -> None:
+    board = Board("127.0.0.1:1")
     board.close()
     with pytest.raises(Exception, match="is closed"):
         board.upload(bundle)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 from edgetran.progress import OnProgress
 
 from edgetran_host.cli.bundle_transfer import insecure_option
+from edgetran_host.cli.fleet_options import RolloutOptions, rollout_options
 from edgetran_host.cli.options import json_option, threads_option
 
 
 @click.command()
-@click.option("--target", required=True, help="Board: a catalogue name, an added one, host:port.")
+@click.option("--target", default="", help="Board: a catalogue name, an added one, host:port.")
 @click.option(
     "--data", default="intents", show_default=True, help="Task: folder, hf:NAME, intents."
 )
@@ -72,6 +74,7 @@ from edgetran_host.cli.options import json_option, threads_option
     "--train-rows", type=click.IntRange(64), default=None, help="Use so many training rows only."
 )
 @click.option("--random-seed", type=int, default=0, show_default=True)
+@rollout_options
 @threads_option
 @json_option
 def deploy(
@@ -95,6 +98,7 @@ def deploy(
     random_seed: int,
     threads: int | None,
     as_json: bool,
+    **rollout: Any,
 ) -> None:
     """Find a model for a task that fits a board, train it, and deploy it.
 
@@ -106,7 +110,16 @@ def deploy(
       edgetran deploy --target nano --data path/to/SST-2 --max-energy 300mJ --max-size 20MB
       edgetran deploy --target rpi4 --bundle runs/intents-nano-0a1b2c3d/bundle.tar
       edgetran deploy --target rpi4 --bundle oci://registry.local/models/intents:7
+      edgetran deploy --fleet fleet.toml --bundle bundle.tar --stop-if "p99>20ms"
     """
+    asked = RolloutOptions(**rollout)
+    if asked.fleet is not None:
+        if target or bundle is None:
+            raise click.UsageError("--fleet takes a --bundle, and no --target")
+        _deploy_fleet(bundle, insecure, asked, name, allow_older, as_json)
+        return
+    if not target:
+        raise click.UsageError("Missing option '--target' (or '--fleet' with a '--bundle').")
     from edgetran_host.job.config import Budget, JobConfig
     from edgetran_host.job.units import parse
 
@@ -200,3 +213,28 @@ def _at_hand(place: str, insecure: bool, on_progress: OnProgress) -> Iterator[Pa
 
     with here(place, insecure, on_progress) as path:
         yield path
+
+
+def _deploy_fleet(
+    place: str, insecure: bool, asked: RolloutOptions, name: str, allow_older: bool, as_json: bool
+) -> None:
+    from edgetran_host.cli.fleet import finished, telling
+    from edgetran_host.cli.fleet_tables import show_forecast
+    from edgetran_host.fleet.fleet_file import read_fleet
+    from edgetran_host.fleet.foretelling import foretell
+    from edgetran_host.fleet.keeping import kept
+    from edgetran_host.fleet.running import deploy as deploy_to_fleet
+
+    assert asked.fleet is not None
+    fleet = read_fleet(asked.fleet)
+    with telling(as_json=as_json) as on_progress:
+        with _at_hand(place, insecure, on_progress) as path:
+            bundle = path if Path(place) == path else kept(fleet.path, path)
+        plan = asked.plan(bundle, fleet, name, allow_older)
+        if not asked.dry_run:
+            deploy_to_fleet(fleet, plan, asked.pace(), on_progress)
+        found = foretell(fleet, plan, asked.pace(), on_progress) if asked.dry_run else []
+    if asked.dry_run:
+        show_forecast(fleet, plan, found, as_json=as_json)
+        return
+    finished(fleet, asked.pace(), follow=asked.follow, as_json=as_json)

@@ -30,6 +30,7 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
         "edgetran_host.cli.surrogate:surrogate",
         "Foretell what designs cost on a board.",
     ),
+    "fleet": ("edgetran_host.cli.fleet:fleet", "Go on with a rollout to many boards, or back."),
     "runs": ("edgetran_host.cli.runs:runs", "Look at what earlier runs found."),
     "dashboard": ("edgetran_host.cli.dashboard:dashboard", "Show boards and runs as a page."),
 }
