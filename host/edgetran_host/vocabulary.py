@@ -30,6 +30,14 @@ def can_trim(tokenizer_json: bytes) -> bool:
     return kind_of(json.loads(tokenizer_json)) in TRIMMABLE
 
 
+def fewest_pieces(tokenizer_json: bytes) -> int:
+    """What `trim_tokenizer` cannot cut. Raises UsageError for a vocabulary without unknowns."""
+    raw = json.loads(tokenizer_json)
+    if byte_pairs.is_byte_level(raw):
+        return len(_special(raw) | byte_pairs.one_byte_pieces(raw))
+    return len(_needed(raw))
+
+
 def kind_of(raw: Mapping[str, Any]) -> str:
     """Of a tokenizer.json: the type of its model, 'byte-level BPE' where that is its BPE."""
     if byte_pairs.is_byte_level(raw):

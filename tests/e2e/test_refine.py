@@ -9,6 +9,7 @@ from typing import Any
 
 import edgetran
 import pytest
+from edgetran_protos.bundle import Bundle
 
 from tests.e2e.test_job import ROOMY, Ended, Place, place, rows_of, whole
 
@@ -16,7 +17,7 @@ __all__ = ["place", "whole"]  # fixtures
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 6
+ROUNDS = 7
 WORDS = ("refine", "run", "--runs", ".", "--rounds", str(ROUNDS), "--threads", "1", "--json")
 
 
@@ -45,7 +46,7 @@ def test_the_tree_is_told_and_every_child_came_from_its_parent(
     usual = {"importance": "saliency", "without": []}
     assert found == {**tree_of(place.path / "run"), "best": found["best"], **usual}
     nodes = {node["number"]: node for node in found["nodes"]}
-    assert len(found["rounds"]) == ROUNDS
+    assert sum(bool(one["children"]) for one in found["rounds"]) == ROUNDS
     assert {one["mode"] for one in found["rounds"]} >= {"prune heads", "prune feed-forward"}
     for node in nodes.values():
         if node["parent"] is None:
@@ -55,6 +56,10 @@ def test_the_tree_is_told_and_every_child_came_from_its_parent(
         assert (node["parameters"] > parent["parameters"]) == grew
         assert node["inherited"] > 0.5
         assert (node["score"] is not None) == (node["state"] == "trained")
+        other = (node["runtime"], node["precision"]) != (parent["runtime"], parent["precision"])
+        assert other == (node["mode"] == "change precision")
+        assert (node["pieces"] < parent["pieces"]) == (node["mode"] == "prune vocabulary")
+    assert {node["mode"] for node in nodes.values()} >= {"change precision", "prune vocabulary"}
 
 
 def best_of(nodes: dict[int, Any]) -> int:
@@ -76,16 +81,22 @@ def test_the_best_node_serves(place: Place, refined: Ended) -> None:
         assert chosen["title"].startswith("refined")
         assert rows_of(refined.json)["searched"]["parameters"] > 0
         bundle = Path(refined.json["run"]) / f"node-{found['best']}" / "bundle.tar"
-        assert (place.path / bundle).exists()
+        read = Bundle.open(place.path / bundle)
+        tokenizer = json.loads(read.read(read.card.tokenizer_digest))
+        (best,) = [node for node in found["nodes"] if node["number"] == found["best"]]
+        assert len(tokenizer["model"]["vocab"]) == best["pieces"]
     assert serving.variant == chosen["variant"]
 
 
-def test_killed_in_the_middle_it_grows_the_same_tree(place: Place, refined: Ended) -> None:
+def test_killed_in_the_middle_and_on_workers_it_grows_the_same_tree(
+    place: Place, refined: Ended
+) -> None:
     whole_tree = tree_of(place.path / "run")
     again = place.path / "run" / "refine"
     again.rename(place.path / "run" / "refine-before")
-    for nodes in (1, 3):
-        command = place.command(*WORDS)
+    on_workers = ("--engine", "local", "--workers", "2")
+    for nodes, how in ((1, ()), (4, on_workers), (7, on_workers)):
+        command = place.command(*WORDS, *how)
         file = again / "tree" / "tree.json"
         ended = command.kill_when(
             lambda event, file=file, nodes=nodes: (
@@ -95,7 +106,7 @@ def test_killed_in_the_middle_it_grows_the_same_tree(place: Place, refined: Ende
             signal.SIGKILL,
         )
         assert ended.status == -signal.SIGKILL
-    assert place.edgetran(*WORDS).status == 0
+    assert place.edgetran(*WORDS, *on_workers).status == 0
     assert without_time(tree_of(place.path / "run")) == without_time(whole_tree)
 
 

@@ -31,6 +31,17 @@ from edgetran_host.cli.runs import runs_option
     type=click.Choice(["growth", "saliency", "distillation", "hardware"]),
     help="Leave a part of the method out, for comparing; may be repeated. Nothing is deployed.",
 )
+@click.option(
+    "--engine",
+    default=None,
+    help="Where children of a round are trained side by side: local, ray; default: here.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=None,
+    help="Children that are trained at a time; alone: on the local engine.",
+)
 @click.option("--allow-older", is_flag=True, help="Also when the board serves a later bundle.")
 @threads_option
 @json_option
@@ -40,6 +51,8 @@ def refine(
     rounds: int | None,
     importance: str | None,
     without: tuple[str, ...],
+    engine: str | None,
+    workers: int | None,
     allow_older: bool,
     threads: int | None,
     as_json: bool,
@@ -53,6 +66,7 @@ def refine(
     Examples:
       edgetran refine
       edgetran refine sst-2-nano-0a1b2c3d --rounds 16
+      edgetran refine --workers 4 --threads 2
       edgetran refine sst-2-nano-0a1b2c3d --without growth --without distillation
     """
     from edgetran_host.cli.progress import progress
@@ -60,13 +74,19 @@ def refine(
     from edgetran_host.cli.show_tree import show_tree
     from edgetran_host.job.running import finished_run
     from edgetran_host.refine.efforts import settings
-    from edgetran_host.refine.running import refine_run
+    from edgetran_host.refine.running import Machines, refine_run
 
     found = finished_run(run, folder)
     chosen = settings(found.config().effort, rounds=rounds, importance=importance, without=without)
+    machines = Machines(engine or "local", workers or 1) if engine or workers else None
     with progress(as_json=as_json) as on_progress:
         result = refine_run(
-            found.path, chosen, threads=threads, allow_older=allow_older, on_progress=on_progress
+            found.path,
+            chosen,
+            threads=threads,
+            machines=machines,
+            allow_older=allow_older,
+            on_progress=on_progress,
         )
     show_result(result, as_json=as_json)
     if not as_json:

@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from edgetran_host.refine.node import DIVERGED, OVER, PROBED, TRAINED
-from edgetran_host.refine.telling import changes, compared, figures
+from edgetran_host.refine.telling import changes, compared, figures, left_out
 
 STYLES = {TRAINED: "", PROBED: "dim", OVER: "dim", DIVERGED: "red"}
 
@@ -33,6 +33,8 @@ def show_tree(refinement: Mapping[str, Any]) -> None:
     console.print(heading)
     for node in roots:
         console.print(drawn[node["number"]])
+    for line in left_out(refinement):
+        console.print(Text(line, style="dim"))
 
 
 def _label(node: Mapping[str, Any], parent: Mapping[str, Any] | None, best: int) -> Text:

@@ -19,24 +19,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgetran.progress import OnProgress, ignore
+from edgetran.progress import OnProgress
 from edgetran_protos.errors import DataError, ExportError
 
 from edgetran_host.cosearch.assignment import FULL, SHORT, TRANSFER, training
 from edgetran_host.export import export_variants
-from edgetran_host.job.bench import Bench
+from edgetran_host.job.bench import Bench, bench_at
 from edgetran_host.job.build import CALIBRATION_ROWS, build, score_graph
 from edgetran_host.job.child import Child, Nursery
-from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.teacher import check_same_request, describe_data, fine_tuned_seed
 from edgetran_host.models.checkpoint import load_model, save_model
-from edgetran_host.models.seeds import load_seed, seed_digest
+from edgetran_host.models.seeds import seed_digest
 from edgetran_host.search.seeded_space import keep_layers
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.space.identity import architecture_id
-from edgetran_host.tasks import load_task
 from edgetran_host.training.loop import forget
-from edgetran_host.training.recipes import effort
 
 DIGITS = 16  # of a design's name in folders
 SHOWN_DIGITS = 6
@@ -167,20 +164,9 @@ def _at(trainee: Trainee, on_progress: OnProgress) -> tuple[Bench, Nursery]:
 
 
 def _bench(folder: Path, threads: int, on_progress: OnProgress) -> Bench:
-    bench = _bench_of(folder, threads)
+    bench = bench_at(folder, threads)
     bench.on_progress = on_progress
     return bench
-
-
-@lru_cache(maxsize=1)
-def _bench_of(folder: Path, threads: int) -> Bench:
-    run = RunDirectory(folder)
-    config = run.config()
-    if known := run.stage("data"):  # finding the length means to encode every row
-        config = dataclasses.replace(config, sequence_length=known["sequence_length"])
-    rows = config.train_rows or effort(config.effort).distillation_rows
-    task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
-    return Bench(config, task, seed, run, threads, ignore)
 
 
 def _nursery(folder: Path, threads: int, on_progress: OnProgress) -> Nursery:
@@ -191,7 +177,7 @@ def _nursery(folder: Path, threads: int, on_progress: OnProgress) -> Nursery:
 @lru_cache(maxsize=1)
 def _nursery_of(folder: Path, threads: int) -> Nursery:
     teacher, tokenizer_json = load_model(folder / "seed" / "model")
-    return Nursery(_bench_of(folder, threads), teacher, tokenizer_json)
+    return Nursery(bench_at(folder, threads), teacher, tokenizer_json)
 
 
 @contextmanager

@@ -6,15 +6,16 @@ import dataclasses
 import hashlib
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
-from edgetran.progress import OnProgress
+from edgetran.progress import OnProgress, ignore
 from edgetran_protos.bundle import canonical_json
 
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
-from edgetran_host.models.seeds import Seed
-from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode
+from edgetran_host.models.seeds import Seed, load_seed
+from edgetran_host.tasks import Encoded, Row, Task, choose_sequence_length, encode, load_task
 from edgetran_host.tasks.augmentation import augmented
 from edgetran_host.training.recipes import Effort, Recipe, effort
 
@@ -117,3 +118,15 @@ class Bench:
     def texts(self) -> list[str]:
         """Every training string, for counting word pieces."""
         return [text for row in self.task.train for text in (row.text, row.text_pair) if text]
+
+
+@lru_cache(maxsize=1)
+def bench_at(folder: Path, threads: int) -> Bench:
+    """Of a run that began; a process keeps the data for its next task."""
+    run = RunDirectory(folder)
+    config = run.config()
+    if known := run.stage("data"):  # finding the length means to encode every row
+        config = dataclasses.replace(config, sequence_length=known["sequence_length"])
+    rows = config.train_rows or effort(config.effort).distillation_rows
+    task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
+    return Bench(config, task, seed, run, threads, ignore)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from edgetran_protos.bundle import Bundle
+from numpy.typing import NDArray
 
 from edgetran_host.export import Exported, Graph, export_variants, run_graph
 from edgetran_host.job.bench import Bench
@@ -65,8 +67,15 @@ def score_graph(
     task: Task,
     stage: str,
 ) -> Scores:
-    """The metric of an exported graph, run row by row as a board runs it."""
-    outputs = run_graph(
+    """The metric of an exported graph on the task's rows."""
+    return score(task, graph_outputs(work, graph, tokenizer_json, rows, stage))
+
+
+def graph_outputs(
+    work: Bench, graph: Graph, tokenizer_json: bytes, rows: tuple[Row, ...], stage: str
+) -> NDArray[np.float32]:
+    """Of an exported graph, run row by row as a board runs it."""
+    return run_graph(
         graph.variant.runtime,
         graph.path,
         work.encode(rows, tokenizer_json),
@@ -74,7 +83,6 @@ def score_graph(
         stage=stage,
         on_progress=work.on_progress,
     )
-    return score(task, outputs)
 
 
 def score_model(work: Bench, model: TextModel, tokenizer_json: bytes, task: Task) -> Scores:

@@ -98,39 +98,8 @@ class Nursery:
         stage: str,
         start: int = 0,
     ) -> None:
-        """Trains the child in place on `rows` rows that the teacher speaks of, from `start` on.
-
-        Behind the last row comes the first one again. targets: None: the labels alone teach.
-        """
-        taught = self._work.split.taught
-        chosen = [at % len(taught) for at in range(start, start + min(rows, len(taught)))]
-        train = tuple(taught[at] for at in chosen)
-
-        def renamed(event: Progress) -> None:
-            self._work.on_progress(dataclasses.replace(event, stage=stage))
-
-        data, task = self._work.encode(train, child.tokenizer_json), self._work.task
-        if targets is None:
-            fine_tune(
-                child.model,
-                data,
-                task,
-                recipe,
-                checkpoint=checkpoint,
-                threads=self._work.threads,
-                on_progress=renamed,
-            )
-            return
-        distil(
-            child.model,
-            data,
-            Targets(targets.logits[chosen]),
-            task,
-            recipe,
-            checkpoint=checkpoint,
-            threads=self._work.threads,
-            on_progress=renamed,
-        )
+        """As `teach`."""
+        teach(self._work, child, targets, recipe, rows, checkpoint, stage, start)
 
     def targets(self) -> Targets:
         """What the teacher says of every row; worked out once a run."""
@@ -162,6 +131,53 @@ class Nursery:
             write_atomically(file, json.dumps(kept, ensure_ascii=False).encode())
         raw = json.loads(file.read_bytes())
         return raw["tokenizer"].encode(), tuple(raw["tokens"])
+
+
+def teach(
+    work: Bench,
+    child: Child,
+    targets: Targets | None,
+    recipe: Recipe,
+    rows: int,
+    checkpoint: Path,
+    stage: str,
+    start: int = 0,
+) -> None:
+    """Trains the child in place on `rows` rows that the teacher speaks of, from `start` on.
+
+    Behind the last row comes the first one again. targets: None: the labels
+    alone teach, of rows that nobody made.
+    """
+    split = work.split
+    taught = split.taught if targets is not None else split.train + split.further
+    chosen = [at % len(taught) for at in range(start, start + min(rows, len(taught)))]
+    train = tuple(taught[at] for at in chosen)
+
+    def renamed(event: Progress) -> None:
+        work.on_progress(dataclasses.replace(event, stage=stage))
+
+    data, task = work.encode(train, child.tokenizer_json), work.task
+    if targets is None:
+        fine_tune(
+            child.model,
+            data,
+            task,
+            recipe,
+            checkpoint=checkpoint,
+            threads=work.threads,
+            on_progress=renamed,
+        )
+        return
+    distil(
+        child.model,
+        data,
+        Targets(targets.logits[chosen]),
+        task,
+        recipe,
+        checkpoint=checkpoint,
+        threads=work.threads,
+        on_progress=renamed,
+    )
 
 
 def row_loss(task: Task) -> Loss:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetran import Board
 from edgetran.progress import Progress
 from edgetran_protos.bundle import Bundle, Variant
 from edgetran_protos.bundle import Work as GraphWork
@@ -144,10 +145,15 @@ def table(
     ]
 
 
+def pairs_on(board: Board) -> list[tuple[str, str]]:
+    """All that the board runs, as runtime and precision."""
+    has = {found.name for found in board.describe().runtimes if not found.unavailable}
+    return [pair for pair in CELLS if pair[0] in has]
+
+
 def _pairs(work: Workbench, precisions: tuple[str, ...], first: str) -> list[tuple[str, str]]:
     """What the target runs of these precisions; the searched runtime with `first` leads."""
-    has = {found.name for found in work.board.describe().runtimes if not found.unavailable}
-    pairs = [pair for pair in CELLS if pair[0] in has and pair[1] in precisions]
+    pairs = [pair for pair in pairs_on(work.board) if pair[1] in precisions]
     return sorted(pairs, key=lambda pair: pair != (SEARCHED_RUNTIME, first))
 
 

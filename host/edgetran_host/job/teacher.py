@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, fields
+from pathlib import Path
 from typing import Any
 
 from edgetran_protos.bundle import canonical_json
@@ -88,9 +89,13 @@ def fine_tuned_seed(work: Bench) -> tuple[TextModel, bytes]:
     return load_model(folder / "model")
 
 
+def targets_file(work: Bench) -> Path:
+    return work.run.folder("seed") / "targets.safetensors"
+
+
 def targets(work: Bench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
     """What the teacher says about every row a design may learn from; computed once."""
-    file = work.run.folder("seed") / "targets.safetensors"
+    file = targets_file(work)
     if file.exists():
         return Targets.load(file)
     found = teacher_targets(

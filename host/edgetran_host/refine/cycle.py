@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from edgetran_host.refine.node import ROOT, TRAINED, Node, Round
 from edgetran_host.refine.proposals import (
+    CHANGE_PRECISION,
     DROP_LAYER,
     GROW_FEED_FORWARD,
     GROW_HEADS,
     GROWING,
     PRUNE_FEED_FORWARD,
     PRUNE_HEADS,
+    PRUNE_VOCABULARY,
     PRUNE_WIDTH,
 )
 
@@ -28,8 +30,10 @@ CYCLE = (GROW_HEADS, GROW_FEED_FORWARD, PRUNE_HEADS, PRUNE_FEED_FORWARD)  # as p
 SHRINKING = (
     PRUNE_HEADS,
     PRUNE_FEED_FORWARD,
+    PRUNE_VOCABULARY,
     DROP_LAYER,
     GROW_FEED_FORWARD,
+    CHANGE_PRECISION,
     PRUNE_WIDTH,
     GROW_HEADS,
 )
@@ -46,7 +50,8 @@ def value_of(node: Node) -> float | None:
 
 def accuracy_of(node: Node) -> float | None:
     """Whatever it costs: what the published code goes by."""
-    return None if node.loss is None else -node.loss
+    loss = node.loss if node.served_loss is None else node.served_loss
+    return None if loss is None else -loss
 
 
 @dataclass(frozen=True)

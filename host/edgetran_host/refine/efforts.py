@@ -13,7 +13,7 @@ from edgetran_protos.errors import UsageError
 from edgetran_host.refine.ablations import GROWTH, SALIENCY, in_order
 from edgetran_host.refine.cycle import SHRINKING
 from edgetran_host.refine.proposals import GROWING
-from edgetran_host.refine.refining import Settings
+from edgetran_host.refine.settings import Settings
 from edgetran_host.training.recipes import effort
 
 STEP_RATE = 0.5

@@ -12,6 +12,7 @@ from edgetran_host.space.architecture import Architecture
 from edgetran_host.transfer.weight_map import WeightMap
 
 ROOT, ROOT_MODE = 0, "root"
+MEASURED = "measured"  # and not trained yet
 TRAINED, PROBED = "trained", "probed"  # all of a step's training, or only a first part
 OVER, DIVERGED = "over budget", "diverged"  # measured, and never trained; trained in vain
 
@@ -27,7 +28,12 @@ class Node:
     state: str
     cost: Cost
     parameters: int
+    runtime: str
+    precision: str
+    pieces: int  # of the vocabulary
+    tokens_per_row: float  # mean of held-out rows, without padding
     loss: float | None = None  # on held-out rows; None where nothing was trained
+    served_loss: float | None = None  # of the exported graph on them; None unless TRAINED
     score: float | None = None  # of the exported graph on them; None unless TRAINED
     value: float | None = None  # J against the fine-tuned seed, likewise
     inherited: float = 1.0  # share of its parameters that came from the parent
@@ -60,4 +66,13 @@ class Round:
     parent: int
     mode: str
     children: tuple[int, ...]
-    winner: int | None  # None: bounds or budgets left no child
+    winner: int | None  # None: bounds or budgets left no child, or none was better
+    left_out: tuple[str, ...] = ()  # what could not be exported, and why
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> Round:
+        lists = {name: tuple(raw[name]) for name in ("children", "left_out")}
+        return Round(**{**raw, **lists})

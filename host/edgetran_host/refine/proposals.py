@@ -21,6 +21,7 @@ from edgetran_host.transfer.saliency import Saliency
 GROW_HEADS, GROW_FEED_FORWARD = "grow heads", "grow feed-forward"
 PRUNE_HEADS, PRUNE_FEED_FORWARD = "prune heads", "prune feed-forward"
 PRUNE_WIDTH, DROP_LAYER = "prune width", "drop layer"
+PRUNE_VOCABULARY, CHANGE_PRECISION = "prune vocabulary", "change precision"  # `deployable`
 GROWING = (GROW_HEADS, GROW_FEED_FORWARD)
 MULTIPLE = 16  # of hidden sizes and feed-forward widths
 LEAST_WIDTH, LEAST_HIDDEN = 64, 64
@@ -43,6 +44,9 @@ class Proposal:
     mode: str
     what: str  # for people: "layer 2: 1 sa_sdp head more"
     edit: Edit
+    pieces: int | None = None  # of a smaller vocabulary
+    new_pieces: bool = False  # trained on the task's texts
+    variant: tuple[str, str] | None = None  # another runtime and precision
 
 
 Propose = Callable[[Architecture, Saliency, Sizes, np.random.Generator], list[Proposal]]

@@ -1,20 +1,23 @@
 """Which child of a round is gone on with: what it gains for what it costs.
 
-    grown:  (loss of the parent - loss) / (EPSILON + latency added, relative)
-    pruned: latency saved, relative / (EPSILON + loss added), or without the divisor's loss
-            where none was added
-    by loss alone, whatever it costs: loss of the parent - loss
+    cost    weighed mean of the logarithms of latency, energy and bytes, each against the parent's
+    grown   (loss of the parent - loss) / (EPSILON + cost added)
+    pruned  cost saved / (EPSILON + loss added), or without the divisor's loss where none was added
+    another precision: what makes the objective better than the parent's, and most
 
-Source: the method's specification, section 8.
+By loss alone, whatever it costs: loss of the parent - loss.
+Source: the method's specification, section 8, whose cost is latency; a vocabulary that is cut saves
+bytes only.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+from edgetran_host.refine.cycle import Worth, accuracy_of, value_of
 from edgetran_host.refine.node import PROBED, TRAINED, Node
-from edgetran_host.refine.proposals import GROWING
+from edgetran_host.refine.proposals import CHANGE_PRECISION, GROWING
+from edgetran_host.search.objective import WEIGHTS, weighed
 
 EPSILON = 0.01
 
@@ -22,15 +25,21 @@ EPSILON = 0.01
 def winner(parent: Node, children: Sequence[Node], *, by_cost: bool = True) -> Node | None:
     """The best of those that were trained at all; the first of equals."""
     trained = [node for node in children if node.state in (PROBED, TRAINED)]
-    return max(trained, key=lambda node: (gain(parent, node, by_cost), -node.number), default=None)
+    worth = value_of if by_cost else accuracy_of
+    better = [
+        node for node in trained if node.mode != CHANGE_PRECISION or gain(parent, node, worth) > 0
+    ]
+    return max(better, key=lambda node: (gain(parent, node, worth), -node.number), default=None)
 
 
-def gain(parent: Node, child: Node, by_cost: bool = True) -> float:
+def gain(parent: Node, child: Node, worth: Worth = value_of) -> float:
     """Higher is better; comparable among children of one mode."""
+    if child.mode == CHANGE_PRECISION:  # nothing is trained that could make up for it
+        return (worth(child) or 0.0) - (worth(parent) or 0.0)
     added = (child.loss or 0.0) - (parent.loss or 0.0)
-    if not by_cost:
+    if worth is accuracy_of:
         return -added
-    slower = math.log(child.cost.latency_s / parent.cost.latency_s)
+    dearer = weighed(child.cost, parent.cost) / WEIGHTS
     if child.mode in GROWING:
-        return -added / (EPSILON + max(slower, 0.0)) if added < 0 else -added
-    return -slower / (EPSILON + max(added, 0.0))
+        return -added / (EPSILON + max(dearer, 0.0)) if added < 0 else -added
+    return -dearer / (EPSILON + max(added, 0.0))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edgetran
-from edgetran.progress import OnProgress, ignore
+from edgetran.progress import OnProgress, Progress, ignore
 from edgetran_protos.errors import UsageError
 
+from edgetran_host.engine import Engine, open_engine
 from edgetran_host.job.baselines import Baseline, baselines
 from edgetran_host.job.build import score_model, scores_to_json
 from edgetran_host.job.child import Child, Nursery
@@ -26,7 +29,7 @@ from edgetran_host.job.deploying import (
     table_row,
     trained_design,
 )
-from edgetran_host.job.offers import Offers, Trained, make_offers, table
+from edgetran_host.job.offers import SEARCHED_RUNTIME, Offers, Trained, make_offers, table
 from edgetran_host.job.origin import origin_of
 from edgetran_host.job.releasing import CHOSEN
 from edgetran_host.job.report import write_report
@@ -38,10 +41,11 @@ from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.refine.ablations import DISTILLATION, folder_name
+from edgetran_host.refine.ablations import folder_name
 from edgetran_host.refine.efforts import STEP_RATE
 from edgetran_host.refine.node import ROOT, Node
-from edgetran_host.refine.refining import Refinement, Settings
+from edgetran_host.refine.refining import Refinement
+from edgetran_host.refine.settings import Settings
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import load_task
@@ -50,6 +54,12 @@ from edgetran_host.training.loop import forget
 from edgetran_host.training.recipes import effort
 
 SEARCHED = "searched"  # the row of the model that the search chose
+
+
+@dataclass(frozen=True)
+class Machines:
+    engine: str = "local"  # of `engine.ENGINES`
+    workers: int = 1  # children that are trained at a time
 
 
 @dataclass(frozen=True)
@@ -69,11 +79,13 @@ def refine_run(
     settings: Settings,
     *,
     threads: int | None = None,
+    machines: Machines | None = None,
     allow_older: bool = False,
     on_progress: OnProgress = ignore,
 ) -> dict[str, Any]:
     """Runs or continues the refinement of the run at `path`; returns its figures.
 
+    machines: where a round's children are trained side by side; None: here, one after the other.
     Raises UsageError for a run that is not finished, or whose refinement began otherwise.
     """
     run = RunDirectory(path)
@@ -84,7 +96,8 @@ def refine_run(
         )
     rows = config.train_rows or effort(config.effort).distillation_rows
     task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
-    count = threads or free_cores()
+    count = threads or max(1, free_cores() // (machines.workers if machines else 1))
+    on_progress = _one_at_a_time(on_progress)
     with (
         edgetran.connect(config.target, threads=count) as board,
         edgetran.connect("local", threads=count) as reference,
@@ -97,9 +110,26 @@ def refine_run(
             own_folder = path / folder_name(settings.without)
             own = dataclasses.replace(work, run=RunDirectory.create(own_folder, config))
             _check_settings(own, settings)
-            found = _refined(work, own, result, settings)
+            found = _refined(work, own, result, settings, machines)
             write_report(own.run, found)
     return found
+
+
+def _opened(machines: Machines | None, threads: int) -> AbstractContextManager[Engine | None]:
+    if machines is None:
+        return nullcontext()
+    return open_engine(machines.engine, slots=machines.workers, threads=threads)
+
+
+def _one_at_a_time(on_progress: OnProgress) -> OnProgress:
+    """Workers tell how far they are from threads of their own."""
+    turn = threading.Lock()
+
+    def listen(event: Progress) -> None:
+        with turn:
+            on_progress(event)
+
+    return listen
 
 
 def _check_settings(own: Workbench, settings: Settings) -> None:
@@ -114,7 +144,11 @@ def _check_settings(own: Workbench, settings: Settings) -> None:
 
 
 def _refined(
-    work: Workbench, own: Workbench, result: dict[str, Any], settings: Settings
+    work: Workbench,
+    own: Workbench,
+    result: dict[str, Any],
+    settings: Settings,
+    machines: Machines | None,
 ) -> dict[str, Any]:
     check_same_request(work, work.run.stage("data") or {})
     start = _start(work, result, settings)
@@ -122,21 +156,22 @@ def _refined(
     reference = Reference(
         cost=Cost(**found["reference"]["cost"]), score=found["reference"]["score"]
     )
-    refinement = Refinement(
-        own,
-        start.nursery,
-        start.targets,
-        reference,
-        Budget(**found["budget"]),
-        start.design.precision,
-        work.run.folder(CHOSEN) / "model",
-        own.run.folder("tree"),
-        settings,
-    )
-    best = refinement.run()
+    with _opened(machines, work.threads) as engine:
+        refinement = Refinement(
+            work,
+            start.nursery,
+            reference,
+            Budget(**found["budget"]),
+            start.design.precision,
+            work.run.folder(CHOSEN) / "model",
+            own.run.folder("tree"),
+            settings,
+            engine,
+        )
+        best = refinement.run()
     drawn = {
         "nodes": [node.to_json() for node in refinement.tree.nodes.values()],
-        "rounds": [dataclasses.asdict(one) for one in refinement.tree.rounds],
+        "rounds": [one.to_json() for one in refinement.tree.rounds],
         "best": best.number,
         "importance": settings.importance,
         "without": list(settings.without),
@@ -197,7 +232,7 @@ def _start(work: Workbench, result: dict[str, Any], settings: Settings) -> Start
     )
     plain = [*baselines(work, nursery, tokenizer_json), searched]
     taught = None
-    if DISTILLATION not in settings.without:
+    if settings.taught:
         taught = targets(work, teacher, tokenizer_json)
     return Start(nursery, taught, design, offers, plain, result)
 
@@ -230,13 +265,14 @@ def _finished(
 
     finished = last.run.once("trained", finish)
     trained, _ = load_model(folder / "model")
-    return Trained(trained, tokenizer_json, start.design.precision, finished["held_out"], folder)
+    return Trained(trained, tokenizer_json, best.precision, finished["held_out"], folder)
 
 
 def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:
     """As it serves, in the row of the final table that stands for what was chosen."""
-    layers, precision = len(best.architecture.layers), offers.offer(variant).precision
-    title = f"refined: {layers}L, node {best.number}, {precision}"
+    layers, offer = len(best.architecture.layers), offers.offer(variant)
+    runtime = "" if offer.runtime == SEARCHED_RUNTIME else f" {offer.runtime}"
+    title = f"refined: {layers}L, node {best.number}, {offer.precision}{runtime}"
     return served_row(title, last.run.stage("trained") or {}, offers, variant)
 
 

@@ -6,7 +6,7 @@ Nodes are as `Node.to_json` gives them.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgetran_host.refine.node import DIVERGED, OVER
@@ -25,13 +25,26 @@ def compared(refinement: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
+def left_out(refinement: Mapping[str, Any]) -> list[str]:
+    """What could not be exported, of which node, and why; a reason once."""
+    found = {
+        why: f"not tried, of node {one['parent']}: {why}"
+        for one in reversed(refinement.get("rounds", []))
+        for why in one.get("left_out", [])
+    }
+    return list(found.values())[::-1]
+
+
 def figures(node: Mapping[str, Any]) -> list[str]:
     cost = node["cost"]
     mark = "~" if cost["modelled"] else ""
     found = [f"{100 * node['score']:.2f} %", f"{mark}{1e3 * cost['latency_s']:.2f} ms"]
     if cost["energy_j"] is not None:
         found.append(f"{mark}{1e3 * cost['energy_j']:.1f} mJ")
-    return [*found, f"{cost['size_bytes'] / 1e6:.2f} MB"]
+    found.append(f"{cost['size_bytes'] / 1e6:.2f} MB")
+    if "pieces" in node:  # refinements of before have none
+        found += [f"{node['runtime']} {node['precision']}", f"{node['pieces']} pieces"]
+    return found
 
 
 def changes(node: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
@@ -43,6 +56,9 @@ def changes(node: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
         now, before = node["cost"][name], parent["cost"][name]
         if now is not None and before is not None:
             found.append(f"{what} {100 * (now / before - 1):+.1f} %")
+    if node.get("pieces") != parent.get("pieces"):
+        longer = node["tokens_per_row"] / parent["tokens_per_row"] - 1
+        found.append(f"tokens a row {100 * longer:+.1f} %")
     return [*found, node["state"]] if node["state"] in (OVER, DIVERGED) else found
 
 
@@ -50,9 +66,13 @@ def tree_page(refinement: Mapping[str, Any]) -> str:
     """Nested lists; the best node in bold, what was not trained on in grey."""
     nodes = {node["number"]: node for node in refinement["nodes"]}
     (root,) = [node for node in nodes.values() if node["parent"] is None]
-    note = html.escape(compared(refinement))
-    note = f'<p class="note">{note}</p>' if note else ""
-    return f'{note}<ul class="tree">{_branch(root, nodes, refinement["best"])}</ul>'
+    above = [text] if (text := compared(refinement)) else []
+    tree = f'<ul class="tree">{_branch(root, nodes, refinement["best"])}</ul>'
+    return f"{_notes(above)}{tree}{_notes(left_out(refinement))}"
+
+
+def _notes(lines: Iterable[str]) -> str:
+    return "".join(f'<p class="note">{html.escape(line)}</p>' for line in lines)
 
 
 def _branch(node: Mapping[str, Any], nodes: Mapping[int, Mapping[str, Any]], best: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -22,9 +21,7 @@ class RefinementTree:
         if (folder / FILE).exists():
             raw = json.loads((folder / FILE).read_text(encoding="utf-8"))
             self.nodes = {one["number"]: Node.from_json(one) for one in raw["nodes"]}
-            self.rounds = [
-                Round(**{**one, "children": tuple(one["children"])}) for one in raw["rounds"]
-            ]
+            self.rounds = [Round.from_json(one) for one in raw["rounds"]]
 
     def node_folder(self, number: int) -> Path:
         return self.folder / f"node-{number}"
@@ -51,6 +48,6 @@ class RefinementTree:
     def _write(self) -> None:
         found = {
             "nodes": [node.to_json() for node in self.nodes.values()],
-            "rounds": [dataclasses.asdict(one) for one in self.rounds],
+            "rounds": [one.to_json() for one in self.rounds],
         }
         write_atomically(self.folder / FILE, json.dumps(found).encode())

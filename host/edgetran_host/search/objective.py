@@ -21,6 +21,7 @@ SCORE_POINT = 0.01
 WEIGHT_LATENCY = 1.5
 WEIGHT_ENERGY = 0.25
 WEIGHT_BYTES = 0.75
+WEIGHTS = WEIGHT_LATENCY + WEIGHT_ENERGY + WEIGHT_BYTES
 # Without a latency or size limit of the user's, a design must be worth the
 # trouble of searching: this much faster and smaller than the fp32 seed.
 DEFAULT_SPEED_UP = 2.0
@@ -104,9 +105,13 @@ def describe_excess(cost: Cost, budget: Budget) -> str:
 
 def objective(score: float, seed_score: float, cost: Cost, seed: Cost) -> float:
     """J of the module docstring; higher is better, the seed itself has 0."""
-    value = (score - seed_score) / SCORE_POINT
-    value -= WEIGHT_LATENCY * math.log(cost.latency_s / seed.latency_s)
-    value -= WEIGHT_BYTES * math.log(cost.size_bytes / seed.size_bytes)
+    return (score - seed_score) / SCORE_POINT - weighed(cost, seed)
+
+
+def weighed(cost: Cost, seed: Cost) -> float:
+    """What J takes off for the cost; below zero where it is less than the seed's."""
+    found = WEIGHT_LATENCY * math.log(cost.latency_s / seed.latency_s)
+    found += WEIGHT_BYTES * math.log(cost.size_bytes / seed.size_bytes)
     if cost.energy_j and seed.energy_j:
-        value -= WEIGHT_ENERGY * math.log(cost.energy_j / seed.energy_j)
-    return value
+        found += WEIGHT_ENERGY * math.log(cost.energy_j / seed.energy_j)
+    return found

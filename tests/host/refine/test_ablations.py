@@ -11,6 +11,10 @@ from edgetran_host.refine.proposals import GROWING
 from edgetran_host.refine.telling import tree_page
 from edgetran_protos.errors import UsageError
 
+ROUNDS = [
+    {"parent": 3, "left_out": ["openvino int8: no"]},
+    {"parent": 4, "left_out": ["openvino int8: no"]},
+]
 TREE = {
     "nodes": [
         {
@@ -64,5 +68,6 @@ def test_tree_and_page_say_what_was_left_out(capsys: pytest.CaptureFixture[str])
     assert said in tree_page(TREE)
     show_tree(TREE)
     assert said in capsys.readouterr().out.replace("\n", " ")
+    assert "node 3: openvino int8: no" in tree_page({**TREE, "rounds": ROUNDS})
     usual = {**TREE, "importance": "saliency", "without": []}
     assert "without" not in tree_page(usual)

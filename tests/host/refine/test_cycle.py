@@ -15,11 +15,13 @@ from edgetran_host.refine.cycle import (
 )
 from edgetran_host.refine.node import OVER, ROOT, ROOT_MODE, TRAINED, Node, Round
 from edgetran_host.refine.proposals import (
+    CHANGE_PRECISION,
     GROW_FEED_FORWARD,
     GROW_HEADS,
     GROWING,
     PRUNE_FEED_FORWARD,
     PRUNE_HEADS,
+    PRUNE_VOCABULARY,
 )
 from edgetran_host.refine.ranking import gain, winner
 from edgetran_host.search.objective import Cost
@@ -38,6 +40,7 @@ def node(
     value: float | None,
     loss: float = 0.0,
     latency_s: float = 1.0,
+    size_bytes: float = 1e6,
 ) -> Node:
     return Node(
         number=number,
@@ -47,8 +50,12 @@ def node(
         architecture=SHAPE,
         weights=None,
         state=OVER if value is None else TRAINED,
-        cost=Cost(latency_s, None, None, 1e6, modelled=False),
+        cost=Cost(latency_s, None, None, size_bytes, modelled=False),
         parameters=1,
+        runtime="onnxruntime",
+        precision="int8",
+        pieces=4000,
+        tokens_per_row=20.0,
         loss=None if value is None else loss,
         score=value,
         value=value,
@@ -155,6 +162,23 @@ def test_what_was_pruned_is_ranked_by_what_it_saves_for_its_loss() -> None:
     assert winner(parent, [broken, rough, gentle]) == gentle
     assert winner(parent, [broken]) is None
     assert winner(parent, [rough, gentle], by_cost=False) == gentle
+
+
+def test_a_smaller_vocabulary_saves_bytes_only() -> None:
+    parent = node(0, None, ROOT_MODE, 0.0, loss=1.0)
+    half = node(1, 0, PRUNE_VOCABULARY, 0.0, loss=1.01, size_bytes=0.7e6)
+    quarter = node(2, 0, PRUNE_VOCABULARY, 0.0, loss=1.04, size_bytes=0.6e6)
+    assert winner(parent, [half, quarter]) == half
+    assert gain(parent, half) > 0
+
+
+def test_another_precision_must_be_better_since_nothing_is_trained() -> None:
+    parent = node(0, None, ROOT_MODE, 2.0, loss=1.0)
+    worse = node(1, 0, CHANGE_PRECISION, 1.9, loss=1.0)
+    better = node(2, 0, CHANGE_PRECISION, 2.1, loss=1.0)
+    best = node(3, 0, CHANGE_PRECISION, 2.2, loss=1.0)
+    assert winner(parent, [worse]) is None
+    assert winner(parent, [worse, better, best]) == best
 
 
 def test_by_loss_alone_latency_counts_for_nothing() -> None:
