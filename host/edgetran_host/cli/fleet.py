@@ -106,6 +106,31 @@ def rollback(path: Path, reason: str, at_once: int, patience_s: float, as_json: 
     show_fleet(report(found), as_json=as_json)
 
 
+@fleet.command()
+@fleet_argument
+@click.option(
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write a file a kind of board to.",
+)
+@json_option
+def rows(path: Path, folder: Path, as_json: bool) -> None:
+    """What the boards of FLEET delivered, as rows that `edgetran surrogate` learns from.
+
+    \b
+    Examples:
+      edgetran fleet rows fleet.toml --out rows
+      edgetran surrogate recalibrate nano rows/jetson-nano-cpu.json --out mine.json
+    """
+    from edgetran_host.cli.fleet_tables import show_rows
+    from edgetran_host.fleet.fleet_file import read_fleet
+    from edgetran_host.fleet.flowing_back import write_rows
+
+    show_rows(write_rows(read_fleet(path), folder), as_json=as_json)
+
+
 def finished(fleet: Fleet, pace: Pace, *, follow: bool, as_json: bool) -> None:
     """The table; then, where boards are missing, their wait or the command's failure."""
     from edgetran_host.cli.fleet_tables import show_fleet

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edgetran_host.cli.show import print_json
 from edgetran_host.fleet.fleet_file import Fleet
+from edgetran_host.fleet.flowing_back import Rows
 from edgetran_host.fleet.foretelling import Forecast
 from edgetran_host.fleet.plan import Plan
 
@@ -91,6 +92,17 @@ def _show_together(console: Console, together: Mapping[str, Any]) -> None:
                 table.add_row(escape(place), title, *cells, str(one["boards"]))
     if table.row_count:
         console.print(table)
+
+
+def show_rows(found: Rows, *, as_json: bool) -> None:
+    if as_json:
+        files = {place: {"file": str(p), "rows": n} for place, (p, n) in found.files.items()}
+        print_json({"files": files, "without": list(found.without)})
+        return
+    for place, (path, count) in found.files.items():
+        print(f"{place}: {count} rows in {path}")
+    for bundle in found.without:
+        print(f"left out: {bundle} is not there any more")
 
 
 def show_forecast(fleet: Fleet, plan: Plan, found: Sequence[Forecast], *, as_json: bool) -> None:

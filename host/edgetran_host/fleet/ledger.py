@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS boards (
   state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', changed INTEGER NOT NULL DEFAULT 0,
   known INTEGER NOT NULL DEFAULT 0, before_digest TEXT NOT NULL DEFAULT '',
   variant TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT '',
-  lease INTEGER NOT NULL DEFAULT 0, delivered TEXT NOT NULL DEFAULT '', at REAL NOT NULL,
+  delivered TEXT NOT NULL DEFAULT '', at REAL NOT NULL,
   PRIMARY KEY (rollout, name));
 """
 
@@ -60,7 +60,6 @@ class BoardRow:
     before_digest: str  # what served under the name before; empty: nothing did
     variant: str
     place: str  # "jetson-nano:gpu"
-    lease: int  # a token that may still be valid; 0: none
     delivered: Mapping[str, Any]  # see delivered.py; empty: nothing was measured
     at_unix_s: float  # of the last change
 
@@ -214,7 +213,6 @@ def _board(row: sqlite3.Row) -> BoardRow:
         before_digest=row["before_digest"],
         variant=row["variant"],
         place=row["place"],
-        lease=row["lease"],
         delivered=json.loads(row["delivered"] or "{}"),
         at_unix_s=row["at"],
     )

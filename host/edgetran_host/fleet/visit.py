@@ -44,7 +44,8 @@ from edgetran_host.fleet.plan import KEEP
 from edgetran_host.fleet.work import Work
 
 PASSING = (BoardUnreachable, BoardBusy, LeaseLost, ModelDown)  # may be over in a while
-LEASE_S = 30.0
+LEASE_S = 60.0
+OUTLIVED_S = LEASE_S + 5.0  # a lease of a host that was killed is over by then
 STEPS = ("asked", "sent", "deployed", "checked")
 
 
@@ -66,7 +67,7 @@ class Visit:
 
         async def back() -> None:
             async with await self._connected() as board:
-                await self._forget_lease(board)
+                await self._free(board)
                 self._settle(await self._back(board, reason))
 
         await self._patiently(back, owing=reason)
@@ -102,7 +103,10 @@ class Visit:
                 return
             if self._leaves() and not owing:
                 return
-            if time.monotonic() - since_s + pause_s > pace.patience_s:
+            patience_s = pace.patience_s
+            if isinstance(error, BoardBusy):
+                patience_s = max(patience_s, OUTLIVED_S)
+            if time.monotonic() - since_s + pause_s > patience_s:
                 self._give_up(error, owing)
                 return
             self._tell(0, f"again in {pause_s:.0f} s: {error}")
@@ -115,16 +119,13 @@ class Visit:
         return self._work.halt.is_set() and not kept
 
     def _give_up(self, error: EdgeTranError, owing: str) -> None:
-        away = not isinstance(error, BoardBusy)
         reason = str(error)
-        row = self._work.row(self._name)
         if owing:
             reason = f"{owing}; not taken back yet: {error}"
-        elif row.changed and away:
+        elif self._work.row(self._name).changed:
             reason = f"it went away while it was changed: {error}"
-        state = UNREACHABLE if away or owing else REFUSED
-        self._work.note(self._name, state=state, reason=reason)
-        self._tell(len(STEPS), f"{state}: {reason}")
+        self._work.note(self._name, state=UNREACHABLE, reason=reason)
+        self._tell(len(STEPS), f"{UNREACHABLE}: {reason}")
 
     def _refused(self, error: EdgeTranError) -> None:
         """The board keeps what it had: it said no, or took the bundle back by itself."""
@@ -137,7 +138,6 @@ class Visit:
     async def _bring(self) -> None:
         work, card = self._work, self._work.bundle.card
         async with await self._connected() as board:
-            await self._forget_lease(board)
             now = held(await board.deployments(), work.plan.model)
             row = self._remembered(now)
             if work.halt.is_set():
@@ -146,28 +146,22 @@ class Visit:
             info = await board.describe()
             place = f"{info.board}:{info.unit}"
             self._tell(1, place)
-            holder = f"fleet {work.fleet}, {this_program()}"
-            async with board.lease(LEASE_S, holder) as lease:
+            await self._free(board)
+            async with board.lease(LEASE_S, f"{work.mark}, {this_program()}"):
                 serves = now is not None and now.bundle_digest == work.bundle.digest
                 if now is None or not serves or (wished and wished.name != now.variant):
-                    now = await self._deployed(
-                        board, wished.name if wished else None, place, lease.token
-                    )
+                    now = await self._deployed(board, wished.name if wished else None, place)
                     row = work.row(self._name)
-                work.note(
-                    self._name, state=CHECKING, variant=now.variant, place=place, lease=lease.token
-                )
+                work.note(self._name, state=CHECKING, variant=now.variant, place=place)
                 if self._leaves():
                     return
                 self._tell(3, now.variant)
                 await self._judge(board, row, place, now.variant)
 
-    async def _deployed(
-        self, board: AsyncBoard, variant: str | None, place: str, token: int
-    ) -> Deployment:
+    async def _deployed(self, board: AsyncBoard, variant: str | None, place: str) -> Deployment:
         work = self._work
         await board.upload(work.bundle, self._sent)
-        work.note(self._name, state=DEPLOYING, changed=1, place=place, lease=token)
+        work.note(self._name, state=DEPLOYING, changed=1, place=place)
         return await board.deploy(
             work.bundle,
             model=work.plan.model,
@@ -201,16 +195,15 @@ class Visit:
             self._work.note(self._name, known=1, before_digest=before)
         return self._work.row(self._name)
 
-    async def _forget_lease(self, board: AsyncBoard) -> None:
-        """Of a host of this rollout that was killed; nobody waits for its end."""
-        token = self._work.row(self._name).lease
-        if token:
+    async def _free(self, board: AsyncBoard) -> None:
+        """Ends the lease of a host of this rollout that was killed: we have its ledger now."""
+        state = await board.leased()
+        if state.token and state.holder.startswith(self._work.mark):
             with suppress(LeaseLost):
-                await board.release(token)
-            self._work.note(self._name, lease=0)
+                await board.release(state.token)
 
     def _settle(self, returned: Returned) -> None:
-        self._work.note(self._name, state=returned.state, reason=returned.reason, lease=0)
+        self._work.note(self._name, state=returned.state, reason=returned.reason)
         self._tell(len(STEPS), f"{returned.state}: {returned.reason}".rstrip(": "))
 
     def _stepped(self, event: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,23 +28,34 @@ class Work:
     labelled: Sequence[Known]  # rows that every board is asked
     on_progress: OnProgress
     halt: asyncio.Event = field(default_factory=asyncio.Event)  # nothing more is begun
+    _rows: dict[str, BoardRow] = field(default_factory=dict)  # the ledger's: nobody else writes
+
+    def __post_init__(self) -> None:
+        self._rows.update({row.name: row for row in self.ledger.boards(self.rollout.id)})
 
     @property
     def plan(self) -> Plan:
         return self.rollout.plan
 
     @property
+    def mark(self) -> str:
+        """By which a board's lease is known to be of this rollout, whichever host took it."""
+        began = f"{self.rollout.began_unix_s!r} {self.plan.digest}"
+        return f"fleet {self.fleet} {hashlib.sha256(began.encode()).hexdigest()[:8]}"
+
+    @property
     def conditions(self) -> list[Condition]:
         return self.plan.conditions()
 
     def row(self, name: str) -> BoardRow:
-        return self.ledger.board(self.rollout.id, name)
+        return self._rows[name]
 
     def rows(self) -> list[BoardRow]:
-        return self.ledger.boards(self.rollout.id)
+        return list(self._rows.values())
 
     def note(self, name: str, **values: str | int | Mapping[str, object]) -> None:
         self.ledger.note(self.rollout.id, name, **values)
+        self._rows[name] = self.ledger.board(self.rollout.id, name)
 
     def tell(self, event: Progress) -> None:
         self.on_progress(event)

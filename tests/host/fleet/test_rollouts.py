@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgetran_host.fleet.ledger import Ledger
 from edgetran_host.fleet.plan import Pace, Plan
 from edgetran_host.fleet.reporting import report
 from edgetran_host.fleet.running import deploy, ledger_path, resume, rollback
+from edgetran_host.surrogates.rows import read_rows
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BoardError, UsageError
 
@@ -194,6 +196,24 @@ def test_the_commands(three: Any, make_bundle: Any, monkeypatch: Any) -> None:
     assert set(running.deploys().values()) == {1}
     missing = run(deploy_command, ["--fleet", str(path)])
     assert missing.exit_code == 2
+
+
+def test_what_boards_deliver_is_learnt_from(three: Any, make_bundle: Any, tmp_path: Path) -> None:
+    """Of two releases: enough for a surrogate to be moved by."""
+    _, path = three(two="hot")
+    for number in (1, 2):
+        plan = plan_of(make_bundle(number, promised=[]), waves="100%")
+        deploy(read_fleet(path), plan, QUICK, ignore)
+    told = CliRunner().invoke(
+        fleet_command, ["rows", str(path), "--out", str(tmp_path / "rows"), "--json"]
+    )
+    ((place, written),) = json.loads(told.stdout)["files"].items()
+    assert (place, written["rows"]) == ("jetson-nano:cpu", 2)
+    rows = read_rows([Path(written["file"])])
+    kept = report(read_fleet(path))["boards"]
+    p50 = [one["figures"]["latency_p50_s"]["delivered"] for one in kept]
+    assert rows.measures["latency_s"][1] == pytest.approx(statistics.median(p50))
+    assert rows.setting["board"] == place
 
 
 def test_another_rollout_waits_for_the_first(three: Any, make_bundle: Any) -> None:
