@@ -21,6 +21,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -195,6 +196,6 @@ def _text(raw: Mapping[str, Any], key: str, where: str) -> str | None:
 
 
 def _once(values: list[str], what: str, path: Path) -> None:
-    for value in values:
-        if values.count(value) > 1:
+    for value, count in Counter(values).items():
+        if count > 1:
             raise UsageError(f"{path}: two boards have the {what} {value}", hint="keep one of them")

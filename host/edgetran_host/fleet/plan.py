@@ -10,6 +10,7 @@ from typing import Any
 from edgetran_protos.errors import UsageError
 
 from edgetran_host.fleet.conditions import Condition, condition
+from edgetran_host.fleet.delivered import FIGURES
 from edgetran_host.fleet.waves import DEFAULT
 
 ROLLBACK, ROLLBACK_ALL, KEEP = "rollback", "rollback-all", "keep"
@@ -42,8 +43,14 @@ class Plan:
             raise UsageError(f"{self.on_halt!r} is none of {', '.join(ON_HALT)}")
 
     def conditions(self) -> list[Condition]:
-        """Raises UsageError."""
-        return [condition(text) for text in self.stop_if]
+        """Raises UsageError, also for what this plan never comes to know."""
+        found = [condition(text) for text in self.stop_if]
+        for one in found:
+            if one.figure == "accuracy" and not self.canary:
+                raise UsageError(f"{one.text}: nothing is asked", hint="add --canary TASK")
+            if one.figure in FIGURES and not self.measured:
+                raise UsageError(f"{one.text}: nothing is measured", hint="without --no-measure")
+        return found
 
     def budget(self, boards: int) -> int:
         """How many boards of a wave of so many may fail. Raises UsageError."""
@@ -69,6 +76,6 @@ class Pace:
 
     at_once: int = 16  # boards under way
     patience_s: float = 60.0  # for a board that does not answer, or that another works with
-    limit_s: float = 900.0  # of one try with one board
+    limit_s: float = 7200.0  # of one try with one board, whose parts have limits of their own
     first_pause_s: float = 0.5
     longest_pause_s: float = 15.0

@@ -134,8 +134,7 @@ class Rolling:
         under_way: set[str] = set()
 
         def tell() -> None:
-            counts = Counter(row.state for row in self._rows(wave)) if wave is not None else {}
-            told = [f"{n} {state}" for state, n in counts.items() if state not in OPEN]
+            told = self._told(wave) if wave is not None else []
             detail = ", ".join([*told, f"{len(under_way)} under way"])
             self._work.tell(Progress(stage, done, len(rows), detail))
 
@@ -159,6 +158,14 @@ class Rolling:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _told(self, wave: int) -> list[str]:
+        """How a wave stands, for a person; tells how the whole rollout does, too."""
+        rows = self._work.rows()
+        final = sum(row.final for row in rows)
+        self._work.tell(Progress("rollout", final, len(rows), f"to {self._work.fleet}"))
+        counts = Counter(row.state for row in self._rows(wave))
+        return [f"{n} {state}" for state, n in counts.items() if state not in OPEN]
+
     def _fault(self, wave: int, *, early: bool = False) -> str:
         """Why the wave must halt; empty: it may go on. early: it is still under way."""
         rows = [row for row in self._rows(wave) if row.state != WAITING or not early]
@@ -174,7 +181,8 @@ class Rolling:
             growing = one.comparison.startswith(">")
             if one.of_wave and (growing or not early) and one.met(share):
                 return f"wave {wave + 1}: {one.text}: {share:.1%}"
-        if not early and rows and len(away) == len(rows):
+        follows = any(row.wave > wave for row in self._work.rows())
+        if follows and not early and rows and len(away) == len(rows):
             return f"wave {wave + 1}: none of its {len(rows)} boards answers"
         return ""
 

@@ -119,10 +119,12 @@ class Visit:
         return self._work.halt.is_set() and not kept
 
     def _give_up(self, error: EdgeTranError, owing: str) -> None:
-        reason = str(error)
+        row, reason = self._work.row(self._name), str(error)
         if owing:
             reason = f"{owing}; not taken back yet: {error}"
-        elif self._work.row(self._name).changed:
+        elif row.state == DEPLOYED:
+            reason = f"it was done, and does not answer now: {error}"
+        elif row.changed:
             reason = f"it went away while it was changed: {error}"
         self._work.note(self._name, state=UNREACHABLE, reason=reason)
         self._tell(len(STEPS), f"{UNREACHABLE}: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edgetran_host.fleet.conditions import condition
@@ -145,6 +146,19 @@ def test_a_plan_is_checked_at_once_and_kept_whole() -> None:
     plan = Plan("b.tar", "sha256:0", "home", stop_if=("p99>20ms",), max_failures="5%")
     assert Plan.from_json(plan.to_json()) == plan
     assert [plan.budget(count) for count in (1, 20, 100)] == [0, 1, 5]
-    for wrong in ({"stop_if": ("p99",)}, {"max_failures": "few"}, {"on_halt": "run"}):
-        with pytest.raises(UsageError):
-            Plan("b.tar", "sha256:0", "home", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"stop_if": ("p99",)}, "is no condition"),
+        ({"max_failures": "few"}, "is no number of boards"),
+        ({"on_halt": "run"}, "is none of"),
+        ({"stop_if": ("accuracy<90%",)}, "nothing is asked"),
+        ({"stop_if": ("p99>20ms",), "measured": False}, "nothing is measured"),
+    ],
+)
+def test_bad_plans(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        Plan("b.tar", "sha256:0", "home", **wrong)
+    assert says == "is none of" or caught.value.hint

@@ -126,3 +126,14 @@ def test_two_hosts_that_share_no_ledger(
         host._child.communicate(timeout=LIMIT_S)
         assert host._child.returncode == 0
     assert running.deploys() == {"one": 1}
+
+
+def test_two_hundred_boards(root: Path) -> None:
+    """One in twenty ill, the host killed half-way: nothing is lost (benchmarks/bench_fleet.py)."""
+    command = [sys.executable, str(root / "benchmarks" / "bench_fleet.py"), "--boards", "200"]
+    command += ["--processes", "2", "--away", "5"]
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "0 faults" in ended.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,30 @@ def test_the_commands(three: Any, make_bundle: Any, monkeypatch: Any) -> None:
     assert set(running.deploys().values()) == {1}
     missing = run(deploy_command, ["--fleet", str(path)])
     assert missing.exit_code == 2
+
+
+def test_boards_that_come_late(
+    boards: Any, make_bundle: Any, write_fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was away, one joins the file: `resume --follow` stays until both serve."""
+    running, bundle = boards({"one": "well", "two": "absent", "three": "well"}), make_bundle()
+    path = write_fleet({name: running.address(name) for name in ("one", "two")})
+    given = ["--fleet", str(path), "--bundle", str(bundle.path), "--away", "0.1"]
+    found = CliRunner().invoke(deploy_command, given)
+    assert isinstance(found.exception, BoardError)
+    assert str(found.exception) == "1 boards did not answer: two"
+    with path.open("a") as file:
+        file.write(f'\n[[boards]]\nname = "three"\naddress = "{running.address("three")}"\n')
+    assert report(read_fleet(path))["new"] == ["three"]
+    monkeypatch.setattr("edgetran_host.fleet.running.FOLLOW_S", 0.1)
+    timer = threading.Timer(0.3, running.start, ["two"])
+    timer.start()
+    again = ["resume", str(path), "--follow", "--away", "0.1", "--json"]
+    ended = CliRunner().invoke(fleet_command, again)
+    timer.join()
+    assert ended.exit_code == 0, ended.output
+    assert set(states(path).values()) == {"deployed"}
+    assert running.deploys() == {"one": 1, "two": 1, "three": 1}
 
 
 def test_what_boards_deliver_is_learnt_from(three: Any, make_bundle: Any, tmp_path: Path) -> None:
