@@ -38,6 +38,7 @@ class Delivered:
     figures: Mapping[str, Quantity] = field(default_factory=dict)
     modelled: bool = False
     verdict: str = ""  # of the measurement; empty: nothing was measured
+    reasons: tuple[str, ...] = ()  # why it is not "valid"
     agreement: Answered | None = None  # with the golden rows
     accuracy: Answered | None = None  # of the canary rows
 
@@ -50,15 +51,22 @@ class Delivered:
             return Delivered(agreement=agreement, accuracy=accuracy)
         found = {name: getattr(record, name) for name in FIGURES}
         known = {name: value for name, value in found.items() if value is not None}
-        return Delivered(known, record.modelled, record.verdict, agreement, accuracy)
+        return Delivered(
+            known, record.modelled, record.verdict, record.reasons, agreement, accuracy
+        )
 
     def value(self, figure: str) -> float | None:
-        """None: not known, or no measurement that counts."""
+        """None: not known. Of an invalid measurement it is what was seen, and no more."""
         if figure in SCORES:
             answered: Answered | None = getattr(self, figure)
             return answered.share if answered else None
         quantity = self.figures.get(figure)
-        return None if quantity is None or self.verdict == INVALID else quantity.value
+        return None if quantity is None else quantity.value
+
+    @property
+    def unsure(self) -> str:
+        """Why its times say nothing of what is promised; empty: they do."""
+        return f"times not judged: {', '.join(self.reasons)}" if self.verdict == INVALID else ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,7 +77,7 @@ class Delivered:
             return Delivered()
         answers = {key: Answered(**raw[key]) if raw[key] else None for key in SCORES}
         figures = {name: Quantity(**one) for name, one in raw["figures"].items()}
-        return Delivered(figures, raw["modelled"], raw["verdict"], **answers)
+        return Delivered(figures, raw["modelled"], raw["verdict"], tuple(raw["reasons"]), **answers)
 
 
 def promise(

@@ -19,7 +19,7 @@ from typing import Any
 from edgetran_protos.bundle import Bundle, BundleCard
 from edgetran_protos.errors import BundleError, UnknownVariant, UsageError
 
-from edgetran_host.fleet.delivered import Delivered
+from edgetran_host.fleet.delivered import INVALID, Delivered
 from edgetran_host.fleet.fleet_file import Fleet
 from edgetran_host.fleet.ledger import Ledger, Rollout
 from edgetran_host.fleet.running import ledger_path
@@ -70,7 +70,7 @@ def _rows(ledger: Ledger, rollout: Rollout, card: BundleCard) -> list[tuple[str,
     groups: dict[tuple[str, str, bool], list[Delivered]] = defaultdict(list)
     for board in ledger.boards(rollout.id):
         found = Delivered.from_json(board.delivered)
-        if found.value("latency_p50_s") is not None:
+        if found.value("latency_p50_s") is not None and found.verdict != INVALID:
             groups[board.place, board.variant, found.modelled].append(found)
     return [
         (place, {**_design(card, variant), **_medians(found), "board": place, "modelled": modelled})

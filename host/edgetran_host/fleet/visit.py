@@ -176,7 +176,8 @@ class Visit:
         found = await check(self._work, self._entry, board, place, variant)
         self._work.note(self._name, delivered=found.delivered.to_json())
         if not found.faults:
-            self._settle(Returned(DEPLOYED, "" if row.changed else "it served this already"))
+            told = ["" if row.changed else "it served this already", found.delivered.unsure]
+            self._settle(Returned(DEPLOYED, "; ".join(filter(None, told))))
             return
         reason = "; ".join(found.faults)
         if self._work.plan.on_halt == KEEP or not row.changed:
