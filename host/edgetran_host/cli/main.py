@@ -12,6 +12,7 @@ from edgetran_protos.errors import EdgeTranError
 
 COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "deploy": ("edgetran_host.cli.deploy:deploy", "Find, train and deploy a model for a board."),
+    "pretrain": ("edgetran_host.cli.pretrain:pretrain", "Train a design from scratch on text."),
     "refine": ("edgetran_host.cli.refine:refine", "Grow and prune the model that a run chose."),
     "infer": ("edgetran_host.cli.infer:infer", "Ask a board's model about sentences."),
     "pack": ("edgetran_host.cli.pack:pack", "Put a run's bundle together again."),

@@ -19,6 +19,7 @@ from edgetran_host.models.foreign_config import read_config
 from edgetran_host.models.foreign_tokenizer import read_tokenizer
 from edgetran_host.models.foreign_weights import read_state
 from edgetran_host.models.heads import INIT_STD
+from edgetran_host.models.own_seed import read_own
 from edgetran_host.models.text_model import TextModel
 
 HUB_FILES = (
@@ -32,6 +33,7 @@ HUB_FILES = (
     "README.md",
 )
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+POSITIONS, RELATIVE = "embedding.position.weight", "heads.relative"
 CLASSIFIER_SEED = 0  # a seed with the same outputs starts the same in every run
 
 
@@ -127,13 +129,21 @@ def _filled(config: ModelConfig, given: Mapping[str, Tensor]) -> TextModel:
     """A model in evaluation mode; what it needs and `given` lacks is drawn."""
     model = TextModel(config)
     wanted = model.state_dict()
-    state = {name: tensor for name, tensor in given.items() if name in wanted}
-    positions = "embedding.position.weight"
-    state[positions] = state[positions][: config.max_positions]
+    state = {name: _reached(name, given[name], wanted[name]) for name in wanted if name in given}
     fresh = {name: wanted[name] for name in wanted.keys() - state.keys()}
     _draw(fresh)
     model.load_state_dict({**state, **fresh})
     return model.eval()
+
+
+def _reached(name: str, given: Tensor, wanted: Tensor) -> Tensor:
+    """Of a table of positions, the rows that a shorter input reaches; the whole of all else."""
+    if name.endswith(POSITIONS):
+        return given[: len(wanted)]
+    if name.endswith(RELATIVE):  # the middle row is for a token itself
+        beyond = (len(given) - len(wanted)) // 2
+        return given[beyond : beyond + len(wanted)]
+    return given
 
 
 def _draw(fresh: dict[str, Tensor]) -> None:
@@ -147,6 +157,9 @@ def _draw(fresh: dict[str, Tensor]) -> None:
 
 
 def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
+    own = read_own(folder)
+    if own is not None:
+        return Seed(name, title, own.config, own.state, own.tokenizer_json, licence)
     foreign = read_config(folder)
     return Seed(
         name=name,
@@ -201,6 +214,7 @@ def _from_hub(name: str) -> Path:
 
 def _choices() -> str:
     return (
-        f"use one of {', '.join(sorted(PACKAGED))}, a folder with an encoder's "
-        "config.json, model.safetensors and tokenizer.json, or, when online, a name on the hub"
+        f"use one of {', '.join(sorted(PACKAGED))}, the folder of an `edgetran pretrain`, a "
+        "folder with an encoder's config.json, model.safetensors and tokenizer.json, or, when "
+        "online, a name on the hub"
     )

@@ -1,7 +1,8 @@
 """Raw text for pre-training: files of documents to rows of L tokens.
 
-A file is .txt or .txt.gz, UTF-8, with a blank line between documents. A document is cut
-into chunks that fill a row, special tokens included; only its last chunk is shorter.
+A file is .txt or .txt.gz, UTF-8, with a blank line between documents; a very long document
+is handed out in parts, so that no file has to fit in memory. A document is cut into chunks
+that fill a row, special tokens included; only its last chunk is shorter.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgetran_host.tasks import Encoded
 
 ENDINGS = (".txt", ".txt.gz")
 DOCUMENTS_AT_ONCE = 1000  # tokenised together
+PART_CHARACTERS = 100_000  # of a document, or of a line
 
 
 def documents(paths: Sequence[Path]) -> Iterator[str]:
@@ -26,12 +28,14 @@ def documents(paths: Sequence[Path]) -> Iterator[str]:
         if not path.name.endswith(ENDINGS):
             raise DataError(f"{path} is no text file", hint=f"name it {' or '.join(ENDINGS)}")
         lines: list[str] = []
+        characters = 0
         for line in _lines(path):
             if line.strip():
                 lines.append(line.strip())
-            elif lines:
+                characters += len(line)
+            if lines and (not line.strip() or characters >= PART_CHARACTERS):
                 yield " ".join(lines)
-                lines = []
+                lines, characters = [], 0
         if lines:
             yield " ".join(lines)
 
@@ -72,7 +76,14 @@ def special_frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 def _lines(path: Path) -> Iterator[str]:
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            yield from file
+            begun = ""  # of a line that is too long: the word that its last part was cut in
+            while line := file.readline(PART_CHARACTERS):
+                line = begun + line
+                end = len(line) if line.endswith("\n") else line.rfind(" ") + 1 or len(line)
+                yield line[:end]
+                begun = line[end:]
+            if begun:
+                yield begun
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 

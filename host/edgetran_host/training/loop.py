@@ -22,6 +22,7 @@ import torch
 from edgetran.progress import OnProgress, Progress
 from edgetran_protos.errors import DataError
 from numpy.typing import NDArray
+from torch import nn
 
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
@@ -132,7 +133,7 @@ def _take_steps(
 ) -> None:
     """From where the checkpoint stands to the last step, or to where it is stopped."""
     recipe, steps = run.recipe, run.steps
-    optimiser = _optimiser(learner, recipe)
+    optimiser = make_optimiser(learner, recipe)
     _restore(learner, optimiser, state, standing, together)
     run.on_progress(Progress(run.stage, standing.done, steps))
     saved = time.monotonic()
@@ -254,9 +255,9 @@ def _parts(
     return shares[together.rank :: together.count] or [(batch[:1], 0.0)]
 
 
-def _optimiser(learner: Learner, recipe: Recipe) -> torch.optim.AdamW:
+def make_optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """Matrices decay; biases and norms do not."""
-    trained = [(name, p) for name, p in learner.named_parameters() if p.requires_grad]
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     matrices = {name for name, p in trained if p.ndim > 1 and not name.endswith("bias")}
     groups = [
         {

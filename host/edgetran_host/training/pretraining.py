@@ -52,9 +52,14 @@ class MaskedWords(Objective):
             states = model.hidden_states(
                 batch.input_ids, batch.attention_mask, batch.token_type_ids, ragged=True
             )
-            logits = self.decoder(self.norm(F.gelu(self.dense(states[-1][asked]))))
+            logits = self.logits(states[-1][asked])
         total = F.cross_entropy(logits.float(), batch.labels[asked], reduction="sum")
         return total / max(1, int(asked.sum()))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(n, h) -> (n, V)."""
+        found: Tensor = self.decoder(self.norm(F.gelu(self.dense(states))))
+        return found
 
     def weight(self, batch: Batch) -> float:
         """Masked tokens, not rows: the loss is a mean over them."""

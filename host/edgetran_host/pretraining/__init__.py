@@ -1,0 +1,1 @@
+"""Pre-training of any design from scratch, on text that need not fit in memory."""
