@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 def test_killed(text: Path, tmp_path: Path) -> None:
     """SIGKILL twice, at whatever step that is; the weights are those of a run left alone."""
     out, script = tmp_path / "killed", tmp_path / "script.py"
-    more = ["--steps", "400", "--dropout", "0.1"]
+    more = ["--steps", "120", "--dropout", "0.1"]
     for looks in (1, 2):
         process = subprocess.Popen([sys.executable, *command(text, out, script, *more)])
         _wait_for_state(out, process, looks)
@@ -62,7 +62,7 @@ def test_killed(text: Path, tmp_path: Path) -> None:
     same = other.state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in one.state_dict().items())
     steps = [point["step"] for point in read_curve(out) if "loss" in point]
-    assert steps == list(range(10, 401, 10))
+    assert steps == list(range(10, 121, 10))
 
 
 def _wait_for_state(out: Path, process: subprocess.Popen[bytes], looks: int) -> None:
