@@ -37,6 +37,7 @@ KINDS = (
     "dying",  # hangs up in the middle of its deployment, for good; "dying:Measure": at that call
     "absent",  # is not there until it is started
     "wrong",  # computes something else: its probe refuses the bundle
+    "strict",  # serves nothing older than what was committed
     "hot",  # is eight times as slow as its kind: it breaks what the bundle promises
 )
 DEATHS = ("AcquireLease", "PutBlob", "Deploy", "Measure", "Predict")  # at its first of these
@@ -303,7 +304,7 @@ class _Board:
             state=self.state,
             emulate=TARGET,
             threads=1,
-            rules=Rules(watch=WatchRule(seconds=0.0)),
+            rules=Rules(watch=WatchRule(seconds=0.0), strict_order=self.kind == "strict"),
             shared_memory=False,
         )
         self._daemon = LightDaemon(settings, board)

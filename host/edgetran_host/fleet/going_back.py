@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from edgetran import AsyncBoard
 from edgetran.results import Deployment
-from edgetran_protos.errors import UsageError
 
-from edgetran_host.fleet.ledger import KEPT, REFUSED, ROLLED_BACK
+from edgetran_host.fleet.ledger import REFUSED, ROLLED_BACK
 
 HOLDING = ("serving", "unloaded")  # states of what a name stands for now
 
@@ -29,6 +28,7 @@ def held(found: list[Deployment], model: str) -> Deployment | None:
 
 async def go_back(board: AsyncBoard, model: str, digest: str, before: str, reason: str) -> Returned:
     """digest: what the rollout brought; before: what served then; empty: nothing did."""
+    """Raises EdgeTranError when the board does not go back; it serves on then."""
     now = held(await board.deployments(), model)
     serves = now.bundle_digest if now else ""
     if serves == before:
@@ -39,10 +39,7 @@ async def go_back(board: AsyncBoard, model: str, digest: str, before: str, reaso
     if not before:
         await board.remove(model)
         return Returned(ROLLED_BACK, f"{reason}; nothing served before")
-    try:
-        back = await board.rollback(model, reason)
-    except UsageError as exc:  # the board keeps nothing to go back to
-        return Returned(KEPT, f"{reason}; not taken back: {exc}")
+    back = await board.rollback(model, reason)
     if back.bundle_digest != before:
         return Returned(ROLLED_BACK, f"{reason}; back to {back.bundle_digest}, not to {before}")
     return Returned(ROLLED_BACK, reason)

@@ -14,7 +14,7 @@ from edgetran_protos.errors import BundleError
 
 from edgetran_host.fleet.delivered import FIGURES, SCORES, Delivered, promise
 from edgetran_host.fleet.fleet_file import Fleet
-from edgetran_host.fleet.ledger import BoardRow, Ledger, Rollout
+from edgetran_host.fleet.ledger import DEPLOYED, KEPT, BoardRow, Ledger, Rollout
 from edgetran_host.fleet.running import ledger_path
 
 SHOWN = (*FIGURES, *SCORES)
@@ -85,7 +85,8 @@ def _board(row: BoardRow, card: BundleCard | None, address: str | None) -> dict[
 
 
 def _together(boards: list[dict[str, Any]]) -> dict[str, Any]:
-    """By kind of board: the median and the worst of what is delivered, beside the promise."""
+    """Of boards that serve it, by kind: the promise, the median and the worst."""
+    boards = [board for board in boards if board["state"] in (DEPLOYED, KEPT)]
     found: dict[str, Any] = {}
     for place in sorted({board["place"] for board in boards if board["figures"]}):
         of_place = [board["figures"] for board in boards if board["place"] == place]

@@ -188,7 +188,12 @@ class Visit:
     async def _back(self, board: AsyncBoard, reason: str) -> Returned:
         plan, row = self._work.plan, self._work.row(self._name)
         digest = self._work.bundle.digest
-        return await go_back(board, plan.model, digest, row.before_digest, reason)
+        try:
+            return await go_back(board, plan.model, digest, row.before_digest, reason)
+        except PASSING:
+            raise
+        except EdgeTranError as exc:  # it serves on: an older bundle may be forbidden there
+            return Returned(KEPT, f"{reason}; not taken back: {type(exc).__name__}: {exc}")
 
     def _remembered(self, now: Deployment | None) -> BoardRow:
         """What served before this rollout is asked once: later it may be the rollout's own."""

@@ -166,6 +166,22 @@ def test_a_board_that_owes_its_rollback_goes_back_when_it_is_back(
     assert serves(running.address("one")) == before
 
 
+def test_a_board_that_takes_nothing_older_serves_on(
+    boards: Any, make_bundle: Any, write_fleet: Any
+) -> None:
+    running, second = boards({"one": "strict"}), make_bundle(2)
+    path = write_fleet({"one": running.address("one")})
+    fleet = read_fleet(path)
+    deploy(fleet, plan_of(make_bundle(1)), QUICK, ignore)
+    deploy(fleet, plan_of(second), QUICK, ignore)
+    rollback(fleet, QUICK, ignore, "wrong labels")
+    assert states(path) == {"one": "kept"}
+    assert "OlderBundle" in report(fleet)["boards"][0]["reason"]
+    assert serves(running.address("one")) == second.digest
+    deploy(fleet, plan_of(make_bundle(1)), QUICK, ignore)
+    assert states(path) == {"one": "refused"}
+
+
 def test_the_commands(three: Any, make_bundle: Any, monkeypatch: Any) -> None:
     running, path = three()
     bundle = make_bundle()
