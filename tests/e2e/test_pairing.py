@@ -157,6 +157,12 @@ def test_by_hand_with_the_code_typed_at_the_prompt(
             more = [str(bundle.path)] if words[-1] == "--bundle" else []
             done = edgetran_command(*words, *more)
             assert done.returncode == 0, done.stderr
+        fleet = tmp_path / "fleet.toml"  # its address is in the address book, its key with alice
+        fleet.write_text('[[boards]]\nname = "kitchen"')
+        asked = ("deploy", "--fleet", str(fleet), "--bundle", str(bundle.path), "--no-measure")
+        done = edgetran_command(*asked)
+        assert done.returncode == 0, done.stderr
+        assert "1 deployed" in done.stdout
 
 
 def test_who_is_revoked_is_refused_at_once(
