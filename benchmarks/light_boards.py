@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import random
 import subprocess
 import sys
@@ -369,8 +370,8 @@ async def _serve(folder: Path) -> None:
         if asked["do"] == "received":
             answer = {key: board.received_bytes() for key, board in boards.items()}
         print(json.dumps(answer), flush=True)
-    await asyncio.gather(*(board.stop() for board in boards.values()))
     await reading
+    os._exit(0)  # as boards whose plug is pulled
 
 
 def _read(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 
 from edgetran import AsyncBoard
 from edgetran.connect import locate
@@ -44,6 +45,7 @@ from edgetran_host.fleet.plan import KEEP
 from edgetran_host.fleet.work import Work
 
 PASSING = (BoardUnreachable, BoardBusy, LeaseLost, ModelDown)  # may be over in a while
+MOST_TRIES = 30  # of a board that is back each time, and gone again
 LEASE_S = 60.0
 OUTLIVED_S = LEASE_S + 5.0  # a lease of a host that was killed is over by then
 STEPS = ("asked", "sent", "deployed", "checked")
@@ -53,6 +55,7 @@ class Visit:
     def __init__(self, work: Work, entry: FleetBoard) -> None:
         self._work = work
         self._entry = entry
+        self._answered = False  # in the try that is under way
 
     @property
     def _name(self) -> str:
@@ -90,7 +93,8 @@ class Visit:
     async def _patiently(self, once: Callable[[], Awaitable[None]], owing: str = "") -> None:
         """Again after growing pauses while the board is away, or another works with it."""
         pace, pause_s, since_s = self._work.pace, self._work.pace.first_pause_s, time.monotonic()
-        while True:
+        for tries in count(1):
+            self._answered = False
             try:
                 await asyncio.wait_for(once(), pace.limit_s)
                 return
@@ -106,7 +110,9 @@ class Visit:
             patience_s = pace.patience_s
             if isinstance(error, BoardBusy):
                 patience_s = max(patience_s, OUTLIVED_S)
-            if time.monotonic() - since_s + pause_s > patience_s:
+            elif self._answered:
+                pause_s, since_s = pace.first_pause_s, time.monotonic()
+            if tries == MOST_TRIES or time.monotonic() - since_s + pause_s > patience_s:
                 self._give_up(error, owing)
                 return
             self._tell(0, f"again in {pause_s:.0f} s: {error}")
@@ -141,6 +147,7 @@ class Visit:
         work, card = self._work, self._work.bundle.card
         async with await self._connected() as board:
             now = held(await board.deployments(), work.plan.model)
+            self._answered = True
             row = self._remembered(now)
             if work.halt.is_set():
                 return

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,10 +27,9 @@ from edgetran_host.surrogates.rows import read_rows
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BoardError, UsageError
 
-QUICK = Pace(at_once=12, patience_s=1.2, first_pause_s=0.05)
+QUICK = Pace(at_once=12, patience_s=0.5, first_pause_s=0.05)
 ILL = {
     "b3": "slow",
-    "b5": "flaky",
     "b7": "dying:Deploy",
     "b8": "absent",
     "b9": "wrong",
@@ -88,6 +88,17 @@ def test_twelve_boards(boards: Any, make_bundle: Any, write_fleet: Any) -> None:
     assert p99["delivered"] <= p99["promised"]
     assert "promised p99" in told["b10"]["reason"]
     assert "differ" in told["b9"]["reason"]
+
+
+def test_a_flaky_board_is_served_in_the_end(
+    boards: Any, make_bundle: Any, write_fleet: Any
+) -> None:
+    """It hangs up three times in the middle of it."""
+    running, bundle = boards({"one": "flaky"}), make_bundle()
+    path = write_fleet({"one": running.address("one")})
+    deploy(read_fleet(path), plan_of(bundle), replace(QUICK, patience_s=60.0), ignore)
+    assert states(path) == {"one": "deployed"}
+    assert serves(running.address("one")) == bundle.digest
 
 
 @pytest.fixture
@@ -164,6 +175,43 @@ def test_a_board_that_owes_its_rollback_goes_back_when_it_is_back(
     assert found.status == "taken-back"
     assert states(path)["one"] == "rolled-back"
     assert serves(running.address("one")) == before
+
+
+def test_what_a_board_says_of_itself_holds(boards: Any, make_bundle: Any, write_fleet: Any) -> None:
+    kinds = dict.fromkeys(("plain", "picky", "hasty"), "well")
+    running, bundle = boards(kinds), make_bundle()
+    path = write_fleet(
+        {name: running.address(name) for name in kinds},
+        '[groups.eight]\nprecision = "int8"\n[groups.quick]\nmax_p99 = "1us"',
+        {"picky": "eight", "hasty": "quick"},
+    )
+    deploy(read_fleet(path), plan_of(bundle, waves="100%", max_failures="2"), QUICK, ignore)
+    told = {one["name"]: one for one in report(read_fleet(path))["boards"]}
+    assert told["plain"]["state"] == "deployed"
+    assert (told["picky"]["state"], told["hasty"]["state"]) == ("refused", "rolled-back")
+    assert "no int8 variant" in told["picky"]["reason"]
+    assert "the board's limit is p99 0.001 ms" in told["hasty"]["reason"]
+    assert running.deploys()["picky"] == 0
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_labelled_rows_are_asked_of_every_board(
+    three: Any, make_bundle: Any, tiny: ModuleType, tmp_path: Path, wrong: bool
+) -> None:
+    _, path = three()
+    texts = [f"{verb} {thing}" for verb in ("turn", "play", "on") for thing in tiny.WORDS[4:]]
+    logits = tiny.reference(tiny.encode([[text] for text in texts]), 1)
+    best = [tiny.LABELS[(number + wrong) % 3] for number in logits.argmax(axis=1)]
+    rows = "\n".join(f"{text}\t{label}" for text, label in zip(texts, best))
+    (tmp_path / "task").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / "task" / f"{name}.tsv").write_text(f"sentence\tlabel\n{rows}\n")
+    plan = plan_of(make_bundle(), canary=str(tmp_path / "task"), canary_rows=18, waves="100%")
+    deploy(read_fleet(path), plan, QUICK, ignore)
+    assert set(states(path).values()) == {"rolled-back" if wrong else "deployed"}
+    one = report(read_fleet(path))["boards"][0]
+    assert one["figures"]["accuracy"] == {"promised": 0.9, "delivered": 0.0 if wrong else 1.0}
+    assert ("accuracy 0.0% of 18 canary rows" in one["reason"]) == wrong
 
 
 def test_a_board_that_takes_nothing_older_serves_on(
