@@ -39,7 +39,7 @@ def lineage_pairs(
         if not near:
             break
         far = _distances(features, near, found)
-        supposed = [Trial(pair, TRAINED) for pair in found]
+        supposed = [Trial(pair, TRAINED, 0.0) for pair in found]  # nothing is spent yet
         worth = np.log(np.maximum(far, 1e-9)) - pricing.discount(near, supposed)
         found.append(near[int(worth.argmax())])
     return found

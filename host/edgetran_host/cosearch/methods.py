@@ -22,6 +22,7 @@ class Choice:
     beta: float | None = None
     random_seed: int = 0
     inheriting: Inheriting | None = None  # what trainings cost, where that is to be minded
+    trainings: float | None = None  # of which there is a budget, in full ones
 
     def explore(self) -> dict[str, float]:
         """Those shares that were chosen."""
@@ -59,6 +60,7 @@ def _boshcode(choice: Choice, brief: Brief) -> Designer:
         choice.random_seed,
         exploration=Exploration(**choice.explore()),
         training_cost=choice.inheriting,
+        trainings=choice.trainings,
         whole_front=brief.whole_front,
     )
 

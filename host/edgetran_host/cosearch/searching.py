@@ -28,7 +28,7 @@ from edgetran_host.cosearch.evaluator import Evaluator
 from edgetran_host.cosearch.finalists import FINALIST, Confirmed, Repeats, confirm, rounds
 from edgetran_host.cosearch.goal import COSTS, Goal
 from edgetran_host.cosearch.history import Entry, History, names_in, shown
-from edgetran_host.cosearch.inheriting import Inheriting
+from edgetran_host.cosearch.inheriting import FROM_THE_SEED, Inheriting
 from edgetran_host.cosearch.methods import Choice, check_method, make_designer
 from edgetran_host.cosearch.objective_words import parse_objective
 from edgetran_host.cosearch.result import search_result
@@ -93,8 +93,17 @@ def check(config: SearchConfig) -> None:
     check_method(_choice(config, None))
 
 
-def _choice(config: SearchConfig, inheriting: Inheriting | None) -> Choice:
-    return Choice(config.method, config.alpha, config.beta, config.random_seed, inheriting)
+def _choice(config: SearchConfig, trainings: float | None) -> Choice:
+    """trainings: the budget of them; where there is one, what they cost is minded."""
+    inheriting = Inheriting() if config.oracle is not None else FROM_THE_SEED
+    return Choice(
+        config.method,
+        config.alpha,
+        config.beta,
+        config.random_seed,
+        None if trainings is None else inheriting,
+        trainings,
+    )
 
 
 def _searched(
@@ -106,7 +115,6 @@ def _searched(
     on_standing: OnStanding,
 ) -> dict[str, Any]:
     worker, clock = f"{platform.node()}:{run.path.resolve()}", _Clock(run.path)
-    dear = Inheriting() if means.budget.trainings is not None else None
 
     def hear(standing: Standing) -> None:
         clock.keep(standing.elapsed_s)
@@ -114,7 +122,7 @@ def _searched(
 
     running = Running(
         evaluator,
-        make_designer(_choice(config, dear), history.brief),
+        make_designer(_choice(config, means.budget.trainings), history.brief),
         history,
         means.budget,
         _conduct(config, means, worker),

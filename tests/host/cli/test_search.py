@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from edgetran_host.cli.search import search
 from edgetran_host.cosearch.figures import as_option, figure
+from edgetran_host.cosearch.views.searched import read_search
 from edgetran_host.job.units import parse
 from edgetran_protos.errors import BudgetError, EdgeTranError
 
@@ -85,6 +86,25 @@ def test_mistakes(oracle: Path, tmp_path: Path, options: tuple[str, ...], says: 
     assert isinstance(found.exception, EdgeTranError)
     assert says in str(found.exception)
     assert found.exception.hint
+
+
+@pytest.mark.slow
+def test_a_small_budget_of_trainings_is_spent_sooner_on_what_is_dear(
+    oracle: Path, tmp_path: Path
+) -> None:
+    """The designer minds prices less, the less of the budget is left."""
+
+    def costs(trainings: str) -> list[float]:
+        run = tmp_path / trainings
+        words = ("--method", "boshcode", "--trainings", trainings, "--trials", "9")
+        words += ("--target", "nano,rpi4", "--finalists", "1", "--repeats", "1")
+        assert ran(oracle, run, *words).exit_code == 0
+        entries = read_search(run).tried
+        return [one.evaluation.training_cost for one in entries if one.evaluation]
+
+    small, large = costs("3"), costs("300")
+    assert small[:5] == large[:5]  # the first, before any model
+    assert sum(small) > sum(large[: len(small)]) + 0.5
 
 
 @pytest.mark.parametrize("value", [0.0123456, 1.0, 999.9, 12.0, 3.4e-5])

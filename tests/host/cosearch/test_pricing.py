@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from edgetran_host.cosearch.boshcode import Boshcode, Exploration
 from edgetran_host.cosearch.features import ArchitectureFeatures
-from edgetran_host.cosearch.inheriting import Inheriting, training_costs
+from edgetran_host.cosearch.inheriting import FROM_THE_SEED, Inheriting, training_costs
 from edgetran_host.cosearch.lineage import lineage_pairs
 from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.pair import Pair
@@ -88,6 +88,13 @@ def test_cooling_is_the_share_of_the_budget_that_is_left() -> None:
     assert Pricing(training_costs, budget=2).cooling(trials) == 0
 
 
+def test_where_nothing_is_handed_on_every_new_design_costs_alike() -> None:
+    trials = try_pairs(PAIRS[:6])
+    prices = FROM_THE_SEED(PAIRS, trials)
+    trained = {trial.pair.architecture for trial in trials}
+    assert prices.tolist() == [0.0 if one.architecture in trained else 1.0 for one in PAIRS]
+
+
 def test_half_as_dear_is_drawn_twice_as_often() -> None:
     def cost(pairs, trials):  # type: ignore[no-untyped-def]
         return np.array([0.5, 1.0]) - MEASURING
@@ -101,6 +108,8 @@ def test_a_lineage_is_of_different_tied_relatives_on_all_boards() -> None:
     features, pricing = ArchitectureFeatures(PRODUCT.space), Pricing(training_costs)
     found = lineage_pairs(PRODUCT, features, pricing, 6, seed=4)
     assert found == lineage_pairs(PRODUCT, features, pricing, 6, seed=4)
+    small = Pricing(training_costs, budget=3)  # of which nothing is spent before the first
+    assert found == lineage_pairs(PRODUCT, features, small, 6, seed=4)
     assert len({pair.architecture for pair in found}) == 6
     assert {pair.place for pair in found} == set(PLACES)
     assert all(len(set(pair.architecture.layers)) == 1 for pair in found)
