@@ -36,8 +36,7 @@ from edgetran_host.space.architecture import HEAD_KINDS, Architecture, Layer
 
 FLOOR = 0.05
 GAMMA = 1.0
-RELATIVES = 16  # parents that are looked at closely, by layers at equal relative depth
-SLOTS = 12  # relative depths
+RELATIVES = 4  # parents that are looked at closely at a time
 BLOCK = 1 << 14  # layers against layers at a time: as many numbers as a cache holds
 
 HIDDEN, SIZE, KINDS = 0, 1, 2  # columns of a layer; the stack's widths are behind the kinds
@@ -70,28 +69,34 @@ class Inheriting:
 
 
 training_costs = Inheriting()
+FROM_THE_SEED = Inheriting(floor=1.0)  # nothing is handed on, but what is trained serves all boards
 
 
-def shares(designs: Sequence[Architecture], parents: Sequence[Architecture]) -> np.ndarray:
-    """(n, p) of each design in each parent, 0 to 1; of all but the nearest a lower bound."""
+def shares(
+    designs: Sequence[Architecture], parents: Sequence[Architecture], count: int = 1
+) -> np.ndarray:
+    """(n, p) of each design in each parent, 0 to 1; of all but the `count` nearest a lower bound.
+
+    Layers are matched only with parents that may be among the nearest, by what `_most` allows.
+    """
     if not designs or not parents:
         return np.zeros((len(designs), len(parents)))
     ours, theirs = _Table(designs), _Table(parents)
-    overlaps = layer_overlaps(ours.layers, theirs.layers)
+    overlaps = np.pad(layer_overlaps(ours.layers, theirs.layers), ((0, 1), (0, 1)))
     largest = np.maximum(ours.weights[:, None], theirs.weights[None, :])
+    most = _most(overlaps, ours.indices, theirs.indices) / largest
+    order = np.argsort(-most, axis=1, kind="stable")
+    allowed = np.take_along_axis(most, order, axis=1)
     found = np.zeros(largest.shape)
-    for slot in range(SLOTS):
-        one, other = ours.at_depth(slot), theirs.at_depth(slot)
-        # A layer that stands for several slots is inherited once.
-        weight = np.minimum(ours.depths[:, None], theirs.depths[None, :]) / SLOTS
-        found += overlaps[one[:, None], other[None, :]] * weight
-    found /= largest
-    nearest = np.argsort(-found, axis=1, kind="stable")[:, :RELATIVES]
-    rows = np.repeat(np.arange(len(designs)), nearest.shape[1])
-    columns = nearest.ravel()
-    closely = _matched(overlaps, ours.indices[rows], theirs.indices[columns])
-    found[:] = 0.0
-    found[rows, columns] = closely / largest[rows, columns]
+    last = min(count, len(parents))  # of the nearest
+    for start in range(0, len(parents), RELATIVES):
+        least = np.partition(found, -last, axis=1)[:, -last, None]
+        rows, at = np.nonzero(allowed[:, start : start + RELATIVES] > least)
+        if not len(rows):
+            break
+        columns = order[rows, start + at]
+        closely = _matched(overlaps, ours.indices[rows], theirs.indices[columns])
+        found[rows, columns] = closely / largest[rows, columns]
     return found
 
 
@@ -143,21 +148,41 @@ class _Table:
         each = np.append([_weights(layer) for layer in self.layers], 0.0)
         self.weights = each[self.indices].sum(axis=1)  # (n,) of all layers
 
-    def at_depth(self, slot: int) -> np.ndarray:
-        """(n,) the layer that a relative depth falls on."""
-        found: np.ndarray = self.indices[np.arange(len(self.depths)), slot * self.depths // SLOTS]
-        return found
+
+def _most(overlaps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Layers (n, l), (p, k) -> (n, p) what no matches exceed: each layer with its best.
+
+    That of the child's layers, or that of the parent's, whichever is less.
+    """
+    of_ours = _summed(_best_of(overlaps.T, theirs), ours).T
+    found: np.ndarray = np.minimum(of_ours, _summed(_best_of(overlaps, ours), theirs))
+    return found
+
+
+def _summed(best: np.ndarray, layers: np.ndarray) -> np.ndarray:
+    """best (n, b), layers (p, k) of b -> (n, p)"""
+    found = np.zeros((len(best), len(layers)))
+    for column in layers.T:
+        found += best[:, column]
+    return found
+
+
+def _best_of(overlaps: np.ndarray, layers: np.ndarray) -> np.ndarray:
+    """overlaps (a, b), layers (n, l) of a -> (n, b) the most over each row of layers."""
+    found: np.ndarray = overlaps[layers[:, 0]]
+    for column in layers.T[1:]:
+        np.maximum(found, overlaps[column], out=found)
+    return found
 
 
 def _matched(overlaps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Rows of layers (n, l), (n, k) -> (n,) the most that ascending matches add up to."""
-    none = np.pad(overlaps, ((0, 1), (0, 1)))
     best = [np.zeros(len(ours)) for _ in range(theirs.shape[1] + 1)]
     for one in ours.T:
         before = best[0]
         for j, other in enumerate(theirs.T, start=1):
             found = np.maximum(best[j], best[j - 1])
-            np.maximum(found, before + none[one, other], out=found)
+            np.maximum(found, before + overlaps[one, other], out=found)
             before, best[j] = best[j], found
     most: np.ndarray = best[-1]
     return most

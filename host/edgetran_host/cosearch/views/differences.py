@@ -46,7 +46,8 @@ def nearest(pair: Pair, others: Sequence[Pair]) -> list[int]:
     """Indices of the others, those first that share the most weights; another board is farther."""
     if not others:
         return []
-    close = shares([pair.architecture], [one.architecture for one in others])[0].round(9)
+    designs = [one.architecture for one in others]
+    close = shares([pair.architecture], designs, len(designs))[0].round(9)
     elsewhere = [one.place != pair.place for one in others]
     return sorted(range(len(others)), key=lambda at: (-close[at], elsewhere[at], at))
 
