@@ -75,6 +75,14 @@ def trim_tokenizer(
     return json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(), kept
 
 
+def piece_counts(tokenizer_json: bytes, texts: Sequence[str], size: int) -> list[int]:
+    """How often each of `size` ids occurs in the texts; special tokens once a text."""
+    tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+    counts = _counts(tokenizer, texts)
+    counts.update({at: len(texts) for at in tokenizer.encode("").ids})
+    return [counts[at] for at in range(size)]
+
+
 def _counts(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[int]:
     """How often each id occurs in the texts."""
     tokenizer.no_truncation()

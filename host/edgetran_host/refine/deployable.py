@@ -1,21 +1,29 @@
-"""Edits that leave the design as it is: a smaller vocabulary, another runtime or precision.
+"""Edits that leave the layers as they are: vocabulary, embeddings, runtime and precision.
 
 On a small model the embedding's table is most of the bytes, and a text needs few of its rows. A
 vocabulary is cut to the pieces that the task's texts use most, or trained anew on them, with
-rows that start as the mean of the pieces they are spelt with.
+rows that start as the mean of the pieces they are spelt with. Or the table gets narrower, with a
+projection behind it, started by singular values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgetran_host.refine.proposals import CHANGE_PRECISION, PRUNE_VOCABULARY, Proposal
+from edgetran_host.refine.proposals import (
+    CHANGE_PRECISION,
+    MULTIPLE,
+    NARROW_EMBEDDING,
+    PRUNE_VOCABULARY,
+    Proposal,
+)
 from edgetran_host.space.architecture import Architecture
 from edgetran_host.transfer.growth import Edit
 from edgetran_host.transfer.weight_map import WeightMap
 from edgetran_host.vocabulary import can_trim, fewest_pieces
 
 SHARES = (0.75, 0.5)  # of the present vocabulary
+TABLE_SHARES = (0.5, 0.25)  # of the first hidden size
 LEAST_PIECES = 1000  # below that words are spelt letter by letter
 
 
@@ -41,6 +49,17 @@ def cut_vocabulary(parent: Architecture, tokenizer_json: bytes, pieces: int) -> 
         for size in sizes[-1:]
     ]
     return found
+
+
+def narrow_embedding(parent: Architecture, present: int | None) -> list[Proposal]:
+    """present: width of embeddings that are factorised already, which is done once."""
+    hidden = parent.layers[0].hidden
+    widths = [] if present else [int(hidden * share) for share in TABLE_SHARES]
+    return [
+        Proposal(NARROW_EMBEDDING, f"embeddings to {width}", _as_it_is(parent), table_width=width)
+        for width in (width - width % MULTIPLE for width in widths)
+        if width >= MULTIPLE
+    ]
 
 
 def change_precision(

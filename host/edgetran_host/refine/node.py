@@ -31,6 +31,7 @@ class Node:
     runtime: str
     precision: str
     pieces: int  # of the vocabulary
+    table_width: int  # of the embeddings; below the first hidden size they are factorised
     tokens_per_row: float  # mean of held-out rows, without padding
     loss: float | None = None  # on held-out rows; None where nothing was trained
     served_loss: float | None = None  # of the exported graph on them; None unless TRAINED

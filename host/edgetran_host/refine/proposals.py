@@ -21,7 +21,8 @@ from edgetran_host.transfer.saliency import Saliency
 GROW_HEADS, GROW_FEED_FORWARD = "grow heads", "grow feed-forward"
 PRUNE_HEADS, PRUNE_FEED_FORWARD = "prune heads", "prune feed-forward"
 PRUNE_WIDTH, DROP_LAYER = "prune width", "drop layer"
-PRUNE_VOCABULARY, CHANGE_PRECISION = "prune vocabulary", "change precision"  # `deployable`
+PRUNE_VOCABULARY, NARROW_EMBEDDING = "prune vocabulary", "narrow embedding"  # in `deployable`,
+CHANGE_PRECISION = "change precision"  # as this
 GROWING = (GROW_HEADS, GROW_FEED_FORWARD)
 MULTIPLE = 16  # of hidden sizes and feed-forward widths
 LEAST_WIDTH, LEAST_HIDDEN = 64, 64
@@ -46,6 +47,7 @@ class Proposal:
     edit: Edit
     pieces: int | None = None  # of a smaller vocabulary
     new_pieces: bool = False  # trained on the task's texts
+    table_width: int | None = None  # of embeddings that are factorised
     variant: tuple[str, str] | None = None  # another runtime and precision
 
 

@@ -37,7 +37,7 @@ from edgetran_host.refine.cycle import (
     next_step,
     value_of,
 )
-from edgetran_host.refine.deployable import change_precision, cut_vocabulary
+from edgetran_host.refine.deployable import change_precision, cut_vocabulary, narrow_embedding
 from edgetran_host.refine.importance import IMPORTANCES, Importance
 from edgetran_host.refine.judging import Judge
 from edgetran_host.refine.lesson import Lesson, held_out_loss, learn_at
@@ -55,6 +55,7 @@ from edgetran_host.refine.node import (
 )
 from edgetran_host.refine.proposals import (
     CHANGE_PRECISION,
+    NARROW_EMBEDDING,
     PRUNE_VOCABULARY,
     Proposal,
     propose,
@@ -137,6 +138,7 @@ class Refinement:
             runtime=SEARCHED_RUNTIME,
             precision=precision,
             pieces=model.config.vocab_size,
+            table_width=model.config.table_width,
             tokens_per_row=self._judge.tokens_per_row(tokenizer),
             loss=held_out_loss(self._work, model, tokenizer),
         )
@@ -166,6 +168,8 @@ class Refinement:
     ) -> list[Proposal]:
         if step.mode == PRUNE_VOCABULARY:
             return cut_vocabulary(parent.architecture, tokenizer, parent.pieces)
+        if step.mode == NARROW_EMBEDDING:
+            return narrow_embedding(parent.architecture, model.config.embedding_width)
         if step.mode == CHANGE_PRECISION:
             present = (parent.runtime, parent.precision)
             return change_precision(parent.architecture, present, self._variants)
@@ -209,7 +213,8 @@ class Refinement:
         self, parent: Node, model: TextModel, tokenizer: bytes, proposal: Proposal, number: int
     ) -> Node:
         """Made and measured. Raises ExportError where its graph cannot be had."""
-        texts = self._work.texts() if proposal.pieces is not None else ()
+        looks = proposal.pieces is not None or proposal.table_width is not None
+        texts = self._work.texts() if looks else ()
         made = make(model, tokenizer, proposal, texts, seed=number)
         runtime, precision = proposal.variant or (parent.runtime, parent.precision)
         node = dataclasses.replace(
@@ -225,6 +230,7 @@ class Refinement:
             runtime=runtime,
             precision=precision,
             pieces=made.model.config.vocab_size,
+            table_width=made.model.config.table_width,
             loss=None,
             served_loss=None,
             score=None,

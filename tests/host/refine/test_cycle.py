@@ -55,6 +55,7 @@ def node(
         runtime="onnxruntime",
         precision="int8",
         pieces=4000,
+        table_width=96,
         tokens_per_row=20.0,
         loss=None if value is None else loss,
         score=value,

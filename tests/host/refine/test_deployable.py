@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,11 @@ from edgetran_host.refine.deployable import (
     LEAST_PIECES,
     change_precision,
     cut_vocabulary,
+    narrow_embedding,
 )
 from edgetran_host.refine.making import Made, make
 from edgetran_host.space.architecture import Architecture, Layer
-from edgetran_host.vocabulary import fewest_pieces, trim_tokenizer
+from edgetran_host.vocabulary import fewest_pieces, piece_counts, trim_tokenizer
 from edgetran_protos.errors import UsageError
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
@@ -115,6 +118,33 @@ def test_a_vocabulary_is_cut_as_long_as_words_have_pieces(tokenizer: bytes) -> N
     assert not cut_vocabulary(SHAPE, tokenizer, LEAST_PIECES + 100)
     other = b'{"model": {"type": "Unigram"}}'
     assert not cut_vocabulary(SHAPE, other, 30_000)
+
+
+def test_embeddings_are_narrowed_once_and_lose_nothing_that_fits(
+    parent: TextModel, tokenizer: bytes
+) -> None:
+    parent, rng = copy.deepcopy(parent), torch.Generator().manual_seed(0)
+    with torch.no_grad():  # all of the tables lies in eight directions
+        basis = torch.randn(8, 32, generator=rng)
+        for name, table in parent.embedding.named_parameters():
+            if not name.startswith("norm."):
+                table.copy_(table[:, :8] @ basis)
+    (half,) = narrow_embedding(SHAPE, None)  # a quarter would be below the least
+    made = make(parent, tokenizer, half, TEXTS, seed=0)
+    assert made.model.config.table_width == 16
+    assert not narrow_embedding(SHAPE, made.model.config.embedding_width)
+    assert made.tokenizer_json == tokenizer
+    for text in TEXTS:
+        before = logits(parent, tokenizer, text)
+        np.testing.assert_allclose(logits(made.model, tokenizer, text), before, atol=1e-5)
+
+
+def test_pieces_are_counted_with_those_of_every_row(tokenizer: bytes) -> None:
+    read = Tokenizer.from_str(tokenizer.decode())
+    counts = piece_counts(tokenizer, TEXTS, PIECES)
+    assert len(counts) == PIECES
+    assert counts[read.token_to_id("[CLS]")] == counts[read.token_to_id("[SEP]")] == len(TEXTS)
+    assert sum(counts) == sum(len(read.encode(text).ids) for text in TEXTS)
 
 
 def test_the_fewest_pieces_can_be_had_and_no_fewer(tokenizer: bytes) -> None:
