@@ -2,7 +2,8 @@
 
     cost    weighed mean of the logarithms of latency, energy and bytes, each against the parent's
     grown   (loss of the parent - loss) / (EPSILON + cost added)
-    pruned  cost saved / (EPSILON + loss added), or without the divisor's loss where none was added
+    pruned  cost saved / (EPSILON + loss added), above the least of the parent and all children of
+            the round: those have learnt a little more than it, and are compared among them
     another precision: what makes the objective better than the parent's, and most
 
 By loss alone, whatever it costs: loss of the parent - loss.
@@ -26,14 +27,14 @@ def winner(parent: Node, children: Sequence[Node], *, by_cost: bool = True) -> N
     """The best of those that were trained at all; the first of equals."""
     trained = [node for node in children if node.state in (PROBED, TRAINED)]
     worth = value_of if by_cost else accuracy_of
-    better = [
-        node for node in trained if node.mode != CHANGE_PRECISION or gain(parent, node, worth) > 0
-    ]
-    return max(better, key=lambda node: (gain(parent, node, worth), -node.number), default=None)
+    least = min(node.loss or 0.0 for node in (parent, *trained))
+    gains = {node.number: _gain(parent, node, worth, least) for node in trained}
+    better = [node for node in trained if node.mode != CHANGE_PRECISION or gains[node.number] > 0]
+    return max(better, key=lambda node: (gains[node.number], -node.number), default=None)
 
 
-def gain(parent: Node, child: Node, worth: Worth = value_of) -> float:
-    """Higher is better; comparable among children of one mode."""
+def _gain(parent: Node, child: Node, worth: Worth, least: float) -> float:
+    """Higher is better; comparable among children of one round, whose least loss is `least`."""
     if child.mode == CHANGE_PRECISION:  # nothing is trained that could make up for it
         return (worth(child) or 0.0) - (worth(parent) or 0.0)
     added = (child.loss or 0.0) - (parent.loss or 0.0)
@@ -42,4 +43,4 @@ def gain(parent: Node, child: Node, worth: Worth = value_of) -> float:
     dearer = weighed(child.cost, parent.cost) / WEIGHTS
     if child.mode in GROWING:
         return -added / (EPSILON + max(dearer, 0.0)) if added < 0 else -added
-    return -dearer / (EPSILON + max(added, 0.0))
+    return -dearer / (EPSILON + (child.loss or 0.0) - least)

@@ -23,7 +23,7 @@ from edgetran_host.refine.proposals import (
     PRUNE_HEADS,
     PRUNE_VOCABULARY,
 )
-from edgetran_host.refine.ranking import gain, winner
+from edgetran_host.refine.ranking import winner
 from edgetran_host.search.objective import Cost
 from edgetran_host.space.architecture import Architecture, Layer
 from hypothesis import given
@@ -152,7 +152,7 @@ def test_what_grew_is_ranked_by_what_it_gains_for_its_latency() -> None:
     cheap = node(2, 0, GROW_HEADS, 0.0, loss=0.95, latency_s=1.01)
     worse = node(3, 0, GROW_HEADS, 0.0, loss=1.01, latency_s=0.99)
     assert winner(parent, [dear, cheap, worse]) == cheap
-    assert gain(parent, worse) < 0
+    assert winner(parent, [worse]) == worse  # there is no other
 
 
 def test_what_was_pruned_is_ranked_by_what_it_saves_for_its_loss() -> None:
@@ -170,7 +170,13 @@ def test_a_smaller_vocabulary_saves_bytes_only() -> None:
     half = node(1, 0, PRUNE_VOCABULARY, 0.0, loss=1.01, size_bytes=0.7e6)
     quarter = node(2, 0, PRUNE_VOCABULARY, 0.0, loss=1.04, size_bytes=0.6e6)
     assert winner(parent, [half, quarter]) == half
-    assert gain(parent, half) > 0
+
+
+def test_children_that_all_learnt_more_than_their_parent_are_compared_among_them() -> None:
+    parent = node(0, None, ROOT_MODE, 0.0, loss=1.0)
+    half = node(1, 0, PRUNE_VOCABULARY, 0.0, loss=0.90, size_bytes=0.7e6)
+    quarter = node(2, 0, PRUNE_VOCABULARY, 0.0, loss=0.99, size_bytes=0.6e6)
+    assert winner(parent, [half, quarter]) == half
 
 
 def test_another_precision_must_be_better_since_nothing_is_trained() -> None:
