@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -23,21 +24,20 @@ from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.measuring.profiling import Request as Wish
 from edgetran_host.measuring.profiling import profile
-from edgetran_host.refine.node import TRAINED, Node
+from edgetran_host.refine.node import ROOT_MODE
 from edgetran_host.refine.tree import RefinementTree
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design, SeededSpace
 from edgetran_host.search.study import SeededStudy, Trial
-from edgetran_host.space.architecture import Architecture, Layer
 
 from tests.browser import Chromium
 from tests.host.cosearch.toy_world import PRODUCT, outcome_of, toy_goal
+from tests.host.refine.test_cycle import node
 
 pytestmark = pytest.mark.slow
 
 REASON = "<img src=x onerror='document.title=1'>the kitchen answered wrongly"
 START_S, END_S = 60.0, 20
-SHAPE = Architecture((Layer(96, ("sa_sdp",), 16, (96,)),))
 COST = Cost(0.0123, None, None, 1e6, modelled=True)
 ANSWERS = "document.querySelector('section.answers b')"
 AWAY = "document.querySelector('section.away')"
@@ -108,8 +108,8 @@ def runs(place: Path) -> Path:
     tree = RefinementTree(job.folder("refine") / "tree")
     tree.folder.mkdir()
     for number, parent, score in ((0, None, 0.5), (1, 0, 0.7), (2, 1, 0.6)):
-        edit = f"layer {number}: <b>wider</b>"
-        tree.put(Node(number, parent, "m", edit, SHAPE, None, TRAINED, COST, 1, 0.1, score, score))
+        made = node(number, parent, ROOT_MODE, score)
+        tree.put(replace(made, what=f"layer {number}: <b>wider</b>"))
     write_search(folder / "search")
     return folder
 

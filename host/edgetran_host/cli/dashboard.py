@@ -30,6 +30,13 @@ PORT = 8050
     help="Folder that holds measurement records.",
 )
 @click.option(
+    "--fleet",
+    "fleets",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A fleet.toml; may be repeated.",
+)
+@click.option(
     "--board",
     "boards",
     multiple=True,
@@ -38,9 +45,14 @@ PORT = 8050
 )
 @json_option
 def dashboard(
-    port: int, folder: Path, records: Path, boards: tuple[str, ...], as_json: bool
+    port: int,
+    folder: Path,
+    records: Path,
+    fleets: tuple[Path, ...],
+    boards: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Show boards, deployments, runs and records as a page, as they are now.
+    """Show boards, deployments, runs, records and fleets as a page, as they are now.
 
     It only reads: no address of it changes anything. It listens on this machine alone; from
     elsewhere: ssh -L 8050:127.0.0.1:8050 THIS-MACHINE.
@@ -49,13 +61,16 @@ def dashboard(
     Examples:
       edgetran dashboard
       edgetran dashboard --board kitchen --board 192.0.2.7:50051 --runs runs
+      edgetran dashboard --fleet fleet.toml
     """
     from edgetran_protos.errors import UsageError
 
     from edgetran_host.cli.show import print_json
 
     try:
+        from edgetran_host.dashboard.places import Places
         from edgetran_host.dashboard.serving import serve
+        from edgetran_host.dashboard.shelf import Shelf
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the dashboard needs {error.name}", hint="pip install 'edgetran-host[dashboard]'"
@@ -68,4 +83,4 @@ def dashboard(
             print(f"dashboard: {address}  (Ctrl-C ends it)")
         sys.stdout.flush()  # who started it in a pipe waits for it
 
-    serve(port, folder, records, boards, ready)
+    serve(port, Places(boards), Shelf(folder, records, fleets), ready)

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ from edgetran_host.dashboard.drawer import Drawer
 from edgetran_host.dashboard.guarding import GUARDS
 from edgetran_host.dashboard.pages import event, page, plain
 from edgetran_host.dashboard.places import Places
-from edgetran_host.dashboard.shelf import RECORD, SEARCH, Entry, Shelf
-from edgetran_host.dashboard.watching import BoardWatch
+from edgetran_host.dashboard.shelf import FLEET, RECORD, SEARCH, Entry, Shelf
+from edgetran_host.dashboard.watching import BoardState, BoardWatch
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # between looks at what a stream has to tell
 BEAT_S = 2.0  # a stream says something at least so often
 FOLDERS_S = 2.0  # between looks at folders and the address book
+AT_FULL_PACE = 20  # boards; of more, each is asked less often
 
 
 class Dashboard:
@@ -57,9 +58,13 @@ class Dashboard:
             Route("/records", lambda _: self._list("records")),
             Route("/records/{name:path}/body", self._body),
             Route("/records/{name:path}", self._report),
+            Route("/fleets", lambda _: self._list("fleets")),
+            Route("/fleets/{name:path}/body", self._body),
+            Route("/fleets/{name:path}", self._report),
             Route("/api/boards", lambda _: JSONResponse(self._boards())),
             Route("/api/runs", lambda _: JSONResponse(self._folders()["runs"])),
             Route("/api/records", lambda _: JSONResponse(self._folders()["records"])),
+            Route("/api/fleets", lambda _: JSONResponse(self._folders()["fleets"])),
             Route("/events", self._events),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ]
@@ -85,9 +90,11 @@ class Dashboard:
     async def _look(self) -> None:
         """Runs and records anew, and boards that came."""
         await asyncio.to_thread(self._shelf.refresh)
-        for name in await asyncio.to_thread(self._places.names):
+        names = await asyncio.to_thread(self._places.names)
+        pace = max(1.0, len(names) / AT_FULL_PACE)
+        for name in names:
             if name not in self._watches:
-                self._watches[name] = BoardWatch(name, self._places.address)
+                self._watches[name] = BoardWatch(name, self._places.address, pace)
                 self._start(self._watches[name].run())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -100,26 +107,34 @@ class Dashboard:
         return {
             "runs": [asdict(entry) for entry in self._shelf.runs],
             "records": [asdict(entry) for entry in self._shelf.records],
+            "fleets": [asdict(entry) for entry in self._shelf.fleets],
         }
 
     async def _events(self, _: Request) -> Response:
         return StreamingResponse(self._told(), media_type="text/event-stream")
 
     async def _told(self) -> AsyncIterator[str]:
-        """Boards and folders at first and whenever they change."""
-        told: dict[str, str] = {}
-        last = 0.0
+        """All at first; then the boards that changed, without their traces, and changed folders."""
+        boards, folders = self._states(), ""
+        last = time.monotonic()
+        yield event("boards", self._boards())
         while not self._leaving():
-            for name, value in (("boards", self._boards()), ("folders", self._folders())):
-                text = json.dumps(value)
-                if told.get(name) != text:
-                    told[name] = text
-                    last = time.monotonic()
-                    yield event(name, value)
-            if time.monotonic() - last >= BEAT_S:
+            now, listed = self._states(), json.dumps(self._folders())
+            changed = [one for name, one in now.items() if boards.get(name) is not one]
+            if changed:
+                yield event("changed", plain([asdict(replace(one, trace=())) for one in changed]))
+            if listed != folders:
+                yield event("folders", self._folders())
+            if changed or listed != folders:
+                last = time.monotonic()
+            elif time.monotonic() - last >= BEAT_S:
                 last = time.monotonic()
                 yield event("beat", {})
+            boards, folders = now, listed
             await asyncio.sleep(LOOK_S)
+
+    def _states(self) -> dict[str, BoardState]:
+        return {name: watch.state for name, watch in self._watches.items()}
 
     def _list(self, what: str) -> Response:
         return HTMLResponse(page(what.capitalize(), "folders", f"/{what}", {"what": what}))
@@ -141,7 +156,7 @@ class Dashboard:
         return HTMLResponse(await self._drawer.draw(OUTLOOK, path, entry.stamp))
 
     def _found(self, request: Request) -> tuple[Entry, Path]:
-        kind = RECORD if _section(request) == "records" else ""
+        kind = {"records": RECORD, "fleets": FLEET}.get(_section(request), "")
         found = self._shelf.find(kind, request.path_params["name"])
         if found is None:
             raise HTTPException(404, "there is none of that name")

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgetran_host.dashboard.shelf import JOB, RECORD, REFINEMENT, SEARCH, UNREADABLE
+from edgetran_host.dashboard.shelf import FLEET, JOB, RECORD, REFINEMENT, SEARCH, UNREADABLE
 from edgetran_host.job.run_directory import RunDirectory
 
 OUTLOOK = "outlook"  # of a search: what its models foretell
 
 
 def body(kind: str, path: str) -> str:
-    """One of BODIES; `path` is the folder."""
+    """One of BODIES; `path` is the folder, or the file of a fleet."""
     try:
         return BODIES[kind](Path(path))
     except UNREADABLE as error:
@@ -116,12 +116,19 @@ def _record(path: Path) -> str:
     return record_body(record, pictures(record))
 
 
+def _fleet(path: Path) -> str:
+    from edgetran_host.dashboard.fleet_body import fleet_body
+
+    return fleet_body(path)
+
+
 BODIES: dict[str, Callable[[Path], str]] = {
     JOB: _job,
     REFINEMENT: _refinement,
     SEARCH: _search,
     OUTLOOK: _outlook,
     RECORD: _record,
+    FLEET: _fleet,
 }
 
 

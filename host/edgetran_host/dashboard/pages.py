@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-SECTIONS = {"/": "Boards", "/runs": "Runs", "/records": "Records"}
+SECTIONS = {"/": "Boards", "/runs": "Runs", "/records": "Records", "/fleets": "Fleets"}
 
 
 def page(title: str, script: str, here: str, data: Mapping[str, str] | None = None) -> str:

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import uvicorn
 from edgetran_protos.errors import PortInUse
@@ -20,11 +19,8 @@ HOST = "127.0.0.1"  # beyond it there would have to be a login
 LEAVE_S = 2  # for answers under way
 
 
-def serve(
-    port: int, runs: Path, records: Path, boards: Sequence[str], on_ready: Callable[[str], None]
-) -> None:
-    """port 0: a free one. on_ready: gets the page's address. Raises UnknownTarget, PortInUse."""
-    places, shelf = Places(boards), Shelf(runs, records)
+def serve(port: int, places: Places, shelf: Shelf, on_ready: Callable[[str], None]) -> None:
+    """port 0: a free one. on_ready: gets the page's address. Raises PortInUse."""
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends

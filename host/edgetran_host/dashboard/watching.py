@@ -67,10 +67,16 @@ class BoardWatch:
     """Follows one board, for as long as `run` runs; `state` is what is known now."""
 
     def __init__(
-        self, name: str, find: Callable[[str], str], clock: Callable[[], float] = time.time
+        self,
+        name: str,
+        find: Callable[[str], str],
+        pace: float = 1.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """pace: all periods are so many times as long."""
         self.state = BoardState(name)
         self._find = find
+        self._pace = pace
         self._clock = clock
         self._trace: deque[Point] = deque(maxlen=TRACE)
 
@@ -85,7 +91,7 @@ class BoardWatch:
             except Exception as error:  # a defect; figures may not stand still for it
                 log.exception("following %s", self.state.name)
                 self._away(f"{type(error).__name__}: {error}", "see the dashboard's terminal")
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._pace * RETRY_S)
 
     async def _follow(self, address: str) -> None:
         """Until the connection breaks, which raises."""
@@ -105,10 +111,10 @@ class BoardWatch:
                 await asyncio.gather(*parts, return_exceptions=True)
 
     async def _feel(self, board: AsyncBoard) -> None:
-        async with aclosing(_generator(board)) as samples:
+        async with aclosing(self._samples(board)) as samples:
             while True:
                 try:
-                    with fail_after(STALE_S):
+                    with fail_after(self._pace * STALE_S):
                         sample = await samples.__anext__()
                 except StopAsyncIteration:
                     raise BoardUnreachable("the daemon hung up", hint="was it stopped?") from None
@@ -127,7 +133,11 @@ class BoardWatch:
                 lease=lease,
                 refused=tuple(why for why in (no_list, no_lease) if why),
             )
-            await asyncio.sleep(ASK_PERIOD_S)
+            await asyncio.sleep(self._pace * ASK_PERIOD_S)
+
+    def _samples(self, board: AsyncBoard) -> Any:
+        """The SDK annotates an iterator; what it gives can be closed."""
+        return board.telemetry(self._pace * PERIOD_S)
 
     def _away(self, why: str, hint: str) -> None:
         self.state = BoardState(
@@ -141,11 +151,6 @@ class BoardWatch:
 
     def _set(self, **parts: Any) -> None:
         self.state = replace(self.state, **parts)
-
-
-def _generator(board: AsyncBoard) -> Any:
-    """The SDK annotates an iterator; what it gives can be closed."""
-    return board.telemetry(PERIOD_S)
 
 
 async def _told(what: str, question: Coroutine[Any, Any, Found]) -> tuple[Found | None, str]:

@@ -92,8 +92,9 @@ class Ledger:
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
             if found > SCHEMA:
                 raise UsageError(f"{path} was written by a newer edgetran", hint="upgrade this one")
-            self._db.executescript(TABLES)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            if found < SCHEMA:  # who only looks writes nothing
+                self._db.executescript(TABLES)
+                self._db.execute(f"PRAGMA user_version={SCHEMA}")
 
     def close(self) -> None:
         self._db.close()

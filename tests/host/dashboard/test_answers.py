@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from edgetran_host.dashboard.places import Places
 from edgetran_host.dashboard.serving import serve
+from edgetran_host.dashboard.shelf import Shelf
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_protos.errors import PortInUse, UnknownTarget
@@ -141,13 +143,13 @@ def test_the_stream_tells_at_once(port: int) -> None:
 
 def test_a_port_that_is_taken(port: int, own_home: Path) -> None:
     with pytest.raises(PortInUse, match=f"port {port} is taken") as caught:
-        serve(port, own_home, own_home, (), print)
+        serve(port, Places(), Shelf(own_home, own_home), print)
     assert "--port" in caught.value.hint
 
 
 def test_a_board_that_nobody_knows(own_home: Path) -> None:
     with pytest.raises(UnknownTarget, match="no-such-board") as caught:
-        serve(0, own_home, own_home, ("no-such-board",), print)
+        Places(["no-such-board"])
     assert caught.value.hint
 
 

@@ -9,20 +9,13 @@ import pytest
 from edgetran_host.dashboard.shelf import JOB, RECORD, REFINEMENT, SEARCH, Shelf
 from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
-from edgetran_host.refine.node import TRAINED, Node
+from edgetran_host.refine.node import ROOT_MODE
+from edgetran_host.refine.proposals import GROW_HEADS
 from edgetran_host.refine.tree import RefinementTree
-from edgetran_host.search.objective import Cost
-from edgetran_host.space.architecture import Architecture, Layer
+
+from tests.host.refine.test_cycle import node
 
 CONFIG = JobConfig("intents", "minilm", "nano", "quick")
-SHAPE = Architecture((Layer(96, ("sa_sdp",), 16, (96,)),))
-COST = Cost(0.01, None, None, 1e6, modelled=True)
-
-
-def node(number: int, parent: int | None, score: float) -> Node:
-    return Node(
-        number, parent, "m", f"edit {number}", SHAPE, None, TRAINED, COST, 1, 0.1, score, score
-    )
 
 
 @pytest.fixture
@@ -32,8 +25,8 @@ def runs(tmp_path: Path) -> Path:
     job.finish("data", {})
     (folder / "job" / "refine" / "tree").mkdir(parents=True)
     tree = RefinementTree(folder / "job" / "refine" / "tree")
-    tree.put(node(0, None, 0.5))
-    tree.put(node(1, 0, 0.6))
+    tree.put(node(0, None, ROOT_MODE, 0.5))
+    tree.put(node(1, 0, GROW_HEADS, 0.6))
     (folder / "search").mkdir()
     request = {"request": {"data": "intents", "targets": ["nano", "rpi4"], "oracle": None}}
     (folder / "search" / "search.json").write_text(json.dumps(request))

@@ -4,10 +4,18 @@ import { follow } from "./feed.js";
 
 const main = document.querySelector("main");
 const opened = new Set(); // details that the reader opened
+const traces = new Map(); // board -> its points, as far as the page has heard
+const cards = new Map(); // board -> its section
+const MOST = 180; // points of a trace
 
-follow({ boards: show }, () => main.replaceChildren(make("p", { class: "trouble" }, "Nothing is known: the dashboard itself does not answer.")));
+follow({ boards: show, changed: (boards) => boards.forEach(change) }, () => {
+  cards.clear();
+  main.replaceChildren(make("p", { class: "trouble" }, "Nothing is known: the dashboard itself does not answer."));
+});
 
 function show(boards) {
+  cards.clear();
+  traces.clear();
   if (!boards.length) {
     main.replaceChildren(
       make("h1", {}, "Boards"),
@@ -15,7 +23,31 @@ function show(boards) {
     );
     return;
   }
-  main.replaceChildren(make("h1", {}, "Boards"), ...boards.map(board));
+  main.replaceChildren(make("h1", {}, "Boards"));
+  for (const one of boards) {
+    traces.set(one.name, one.trace);
+    put(one);
+  }
+}
+
+function change(one) {
+  if (!cards.size) main.replaceChildren(make("h1", {}, "Boards"));
+  const points = traces.get(one.name) || [];
+  const last = points.length ? points[points.length - 1].unix_s : 0;
+  if (one.state !== "answers" || !one.sample) traces.set(one.name, []);
+  else if (one.answered_unix_s > last) {
+    const { power_w, temperature_c, cpu_load } = one.sample;
+    traces.set(one.name, [...points, { unix_s: one.answered_unix_s, power_w, temperature_c, cpu_load }].slice(-MOST));
+  }
+  put(one);
+}
+
+function put(one) {
+  const before = cards.get(one.name);
+  const card = board(one);
+  if (before) before.replaceWith(card);
+  else main.append(card);
+  cards.set(one.name, card);
 }
 
 function board(one) {
@@ -63,7 +95,7 @@ function live(one) {
   const found = one.sample;
   if (!found) return make("p", { class: "note" }, "No sample yet.");
   const mark = found.modelled ? "~" : "";
-  const pointsOf = (name) => one.trace.map((point) => [point.unix_s, point[name]]);
+  const pointsOf = (name) => traces.get(one.name).map((point) => [point.unix_s, point[name]]);
   const figures = [
     ["power", "power_w", (value) => mark + number(value, 1, "W"), "no sensor"],
     ["temperature", "temperature_c", (value) => number(value, 1, "°C", 1), "not known"],

@@ -1,7 +1,7 @@
 // What the server tells, as it changes; and a plain word when it tells nothing any more.
 
 const SILENT_MS = 6000; // the server says something every two seconds
-const EVENTS = ["boards", "folders", "beat"];
+const EVENTS = ["boards", "changed", "folders", "beat"];
 const link = document.getElementById("link");
 
 // listeners: event name -> function of its value; lost: called when figures are no longer true.

@@ -4,14 +4,16 @@ import { follow } from "./feed.js";
 
 const main = document.querySelector("main");
 const what = main.dataset.what;
-const TITLES = { runs: "Runs", records: "Measurement records" };
+const TITLES = { runs: "Runs", records: "Measurement records", fleets: "Fleets" };
 const EMPTY = {
   runs: "There is no run in this folder. edgetran deploy, search and refine make some.",
   records: "There is no record in this folder. edgetran profile makes some.",
+  fleets: "No fleet was named: edgetran dashboard --fleet fleet.toml shows one.",
 };
 const HEADS = {
   runs: ["run", "kind", "state", "about", "changed"],
   records: ["record", "verdict", "about", "measured"],
+  fleets: ["fleet", "last rollout", "about", "changed"],
 };
 
 follow({ folders: show }, () => {});
@@ -26,7 +28,7 @@ function show(folders) {
 }
 
 function colour(state) {
-  if (state.startsWith("finished") || state === "valid") return "good";
-  if (state.startsWith("cannot") || state === "invalid") return "bad";
+  if (state.startsWith("finished") || state === "valid" || state === "done") return "good";
+  if (state.startsWith("cannot") || ["invalid", "halted", "halting"].includes(state)) return "bad";
   return "warn";
 }
