@@ -31,6 +31,7 @@ from edgetran_host.search.seeded_space import Design, SeededSpace
 from edgetran_host.search.study import SeededStudy, Trial
 
 from tests.browser import Chromium
+from tests.e2e.finished_run import write_finished
 from tests.host.cosearch.toy_world import PRODUCT, outcome_of, toy_goal
 from tests.host.refine.test_cycle import node
 
@@ -95,7 +96,7 @@ def board(place: Path, tiny: ModuleType) -> Iterator[PlayedBoard]:
 
 @pytest.fixture(scope="module")
 def runs(place: Path) -> Path:
-    """A job under way, its refinement under way, and a search."""
+    """A job under way, its refinement under way, a search, a finished and refined job."""
     folder = place / "runs"
     job = RunDirectory.create(folder / "job", JobConfig("intents", "minilm", "nano", "quick"))
     job.finish("seed", {})
@@ -111,6 +112,7 @@ def runs(place: Path) -> Path:
         made = node(number, parent, ROOT_MODE, score)
         tree.put(replace(made, what=f"layer {number}: <b>wider</b>"))
     write_search(folder / "search")
+    write_finished(folder / "finished")
     return folder
 
 
@@ -219,7 +221,7 @@ def test_a_board_that_is_silent_is_away(
 
 def test_runs_are_listed(browser: Chromium, address: str) -> None:
     browser.open(f"{address}runs")
-    browser.wait("document.querySelectorAll('td a').length === 3")
+    browser.wait("document.querySelectorAll('td a').length === 4")
     text = browser.text()
     assert "intents on nano" in text
     assert "of job: 3 nodes" in text
@@ -243,6 +245,17 @@ def test_a_tree_under_way(browser: Chromium, address: str) -> None:
     assert browser.run("document.querySelector('.tree li li > b').innerText") == (
         "1 layer 1: <b>wider</b> (best)"
     )
+
+
+def test_a_finished_run_with_its_table_front_and_tree(browser: Chromium, address: str) -> None:
+    browser.open(f"{address}runs/finished")
+    for title in ("Search: score against cost", "Latency on this machine, every timed run"):
+        picture = f"document.querySelector('img[alt=\"{title}\"]')"
+        browser.wait(f"({picture} || {{}}).naturalWidth > 100")
+    text = browser.text()
+    assert "The board was emulated" in text
+    assert "~20.00" in text
+    assert browser.run("document.querySelector('.tree li li > b').innerText") == "1 edit 1 (best)"
 
 
 def test_a_search_with_its_front_and_outlook(browser: Chromium, address: str) -> None:

@@ -119,6 +119,7 @@ function live(one) {
 function deployments(one) {
   if (!one.deployments) return make("p", { class: "note" }, "not told");
   const now = one.deployments.filter((each) => NOW.includes(each.state));
+  now.sort((a, b) => a.model.localeCompare(b.model) || NOW.indexOf(a.state) - NOW.indexOf(b.state));
   return table(["model", "state", "why", "variant", "since", "bundle"], now.map(row), "Nothing is deployed.");
 }
 
