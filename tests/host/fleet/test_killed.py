@@ -93,8 +93,8 @@ def test_killed_while_it_takes_back(boards: Any, make_bundle: Any, write_fleet: 
     names = [f"b{n}" for n in range(BOARDS)]
     running, bundle = boards(dict.fromkeys(names, "slow")), make_bundle()
     path = write_fleet({name: running.address(name) for name in names})
-    host = Host(path, bundle.path, "--stop-if", "p99>1us", "--max-failures", "3")
-    host.killed_when("rolled-back", 5)
+    wave = ("--waves", "100%", "--stop-if", "p99>1us", "--max-failures", "3")
+    Host(path, bundle.path, *wave).killed_when("rolled-back", 2)
     found = resume(read_fleet(path), PACE, ignore)
     assert found.status == "halted"
     assert serving([running.address(name) for name in names]) == [""] * BOARDS
