@@ -1,6 +1,6 @@
 """A thousand boards, one in twenty ill: a rollout, a killed host, boards that come late.
 
-    python benchmarks/bench_fleet.py [--boards 1000] [--processes 8] [--at-once 32]
+    python benchmarks/bench_fleet.py [--boards 1000] [--processes 2] [--at-once 32]
 
 What is real and what is light of a board: light_boards.py. The host is `edgetran` as users start
 it, in a process of its own. Three acts:
@@ -168,7 +168,7 @@ def faults(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--boards", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--at-once", default="32")
     parser.add_argument("--away", default="15")
     given = parser.parse_args()
