@@ -31,6 +31,13 @@ def test_from_a_registry_onto_a_board(
     words = ("deploy", "--target", "local", "--bundle", pushed["where"], "--insecure")
     deployed = own_shell.edgetran(*words, "--json").json
     assert json.dumps(deployed).count(bundle.digest) >= 1
+    fleet = tmp_path / "fleet.toml"  # keeps what it pulled: a resume needs the very bytes
+    fleet.write_text('[[boards]]\nname = "here"\naddress = "local"')
+    words = ("deploy", "--fleet", str(fleet), "--bundle", pushed["where"], "--insecure")
+    found = own_shell.edgetran(*words, "--no-measure", "--json").json
+    assert found["counts"] == {"deployed": 1}
+    assert Bundle.open(Path(found["rollout"]["plan"]["bundle"])).digest == bundle.digest
+    words = ("deploy", "--target", "local", "--bundle", pushed["where"], "--insecure")
     refused = own_shell.refused(*words[:4], f"{place[:-1]}8", "--insecure")
     assert "is not there" in refused
     assert "names nothing in a registry" in own_shell.refused("bundle", "pull", "x", "--out", "y")
