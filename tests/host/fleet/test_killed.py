@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgetran import AsyncBoard
+from edgetran import AsyncBoard, Progress
 from edgetran.progress import ignore
 from edgetran_host.fleet.fleet_file import read_fleet
 from edgetran_host.fleet.ledger import Ledger
 from edgetran_host.fleet.plan import Pace
 from edgetran_host.fleet.running import ledger_path, resume
+from edgetran_protos.bundle import Variant, Work, check_digest_name, digest_of
 from edgetran_protos.errors import BoardBusy
 
 pytestmark = pytest.mark.slow
@@ -87,6 +89,30 @@ def test_killed_and_resumed(
             assert running.deploys()[name] == before[name]
         else:
             assert running.deploys()[name] <= before[name] + 1
+
+
+def test_a_transfer_goes_on_where_the_killed_host_stopped(
+    boards: Any, make_bundle: Any, write_fleet: Any
+) -> None:
+    data = random.Random(1).randbytes(96 << 20)
+    work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
+    large = Variant("onnxruntime-large", "onnxruntime", "fp32", digest_of(data), len(data), work, 0)
+    running, bundle = boards({"one": "well"}), make_bundle(others=[(large, data)])
+    path = write_fleet({"one": running.address("one")})
+    host = Host(path, bundle.path, "--waves", "100%")
+    partial = Path(running.address("one").removeprefix("unix:")).with_suffix("") / "partial"
+    file = partial / check_digest_name(large.digest)
+    while not file.exists() or file.stat().st_size < (8 << 20):
+        time.sleep(0.001)
+    host.killed_when("waiting", 1)
+    received = file.stat().st_size
+    assert received < len(data)
+    events: list[Progress] = []
+    found = resume(read_fleet(path), PACE, events.append)
+    assert found.status == "done", found.reason
+    shares = [int(e.detail[5:-1]) for e in events if e.detail.startswith("sent ")]
+    assert shares[0] >= int(100 * received / bundle.size_bytes) > 0
+    assert serving([running.address("one")]) == [bundle.digest]
 
 
 def test_killed_while_it_takes_back(boards: Any, make_bundle: Any, write_fleet: Any) -> None:
