@@ -1,12 +1,14 @@
 """What every answer is under: it is only read, from this machine, by pages of our own.
 
-A page of another site may make a browser ask us (DNS rebinding), so the host that the browser
-asked for has to be this machine. No script, style or picture comes from elsewhere.
+A page of another site may make a browser ask us: under a name of its own (DNS rebinding), so the
+host that the browser asked for has to be this machine; or under ours, without hearing the answer,
+so what a browser says it asks for another site is refused, but for following a link. No script,
+style or picture comes from elsewhere.
 """
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 READING = ("GET", "HEAD")
+FOREIGN = ("cross-site", "same-site")  # another port of this machine is the same site
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,11 +47,15 @@ class ReadOnly:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        if scope["method"] in READING:
-            await self._app(scope, receive, guarded)
-        else:
-            refused = PlainTextResponse("the dashboard only reads\n", status_code=405)
-            await refused(scope, receive, guarded)
+        await self._chosen(scope)(scope, receive, guarded)
+
+    def _chosen(self, scope: Scope) -> ASGIApp:
+        if scope["method"] not in READING:
+            return PlainTextResponse("the dashboard only reads\n", status_code=405)
+        told = Headers(scope=scope)
+        if told.get("sec-fetch-site") in FOREIGN and told.get("sec-fetch-mode") != "navigate":
+            return PlainTextResponse("not for other sites\n", status_code=403)
+        return self._app
 
 
 GUARDS = (

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from edgetran_host.dashboard.places import Places
@@ -54,10 +55,14 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def ask(
-    port: int, path: str, method: str = "GET", host: str = ""
+    port: int,
+    path: str,
+    method: str = "GET",
+    host: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[http.client.HTTPResponse, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers={"Host": host or f"127.0.0.1:{port}"})
+    connection.request(method, path, headers={"Host": host or f"127.0.0.1:{port}", **more})
     answer = connection.getresponse()
     body = answer.read().decode()
     connection.close()
@@ -83,6 +88,21 @@ def test_another_site_s_name_is_refused(port: int, host: str, path: str) -> None
     answer, body = ask(port, path, host=host)
     assert answer.status == 400
     assert "host" in body.lower()
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),  # a link
+        ("cross-site", "no-cors", 403),
+        ("same-site", "cors", 403),
+    ],
+)
+def test_other_sites_ask_in_vain(port: int, site: str, mode: str, status: int) -> None:
+    told = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+    assert ask(port, "/api/boards", more=told)[0].status == status
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:1", "[::1]:8050"])
