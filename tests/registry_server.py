@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import http.server
 import json
 import shutil
 import socket
@@ -11,6 +13,7 @@ import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +78,82 @@ class RegistryServer:
                 pass
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+class ListingFront:
+    """The same registry as one that lists referrers itself, a page each, of any type."""
+
+    def __init__(self, host: str) -> None:
+        front, self.asked = self, list[str]()
+        self._lists: dict[str, list[dict[str, object]]] = {}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def pass_on(self) -> None:
+                size = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(size)
+                line = http.client.HTTPConnection(host)
+                line.request(self.command, self.path, body, dict(self.headers))
+                answer = line.getresponse()
+                data = answer.read()
+                more = front.noted(self.command, self.path, body)
+                self.reply(answer.status, data, {**dict(answer.headers), **more})
+
+            def do_GET(self) -> None:
+                place, _, query = self.path.partition("?")
+                if "/referrers/" not in place:
+                    self.pass_on()
+                    return
+                front.asked.append(self.path)
+                page = int(urllib.parse.parse_qs(query).get("page", ["0"])[0])
+                found = front.listed(place.rpartition("/")[2])
+                index = {"schemaVersion": 2, "manifests": found[page : page + 1]}
+                last = page + 1 >= len(found)
+                link = {} if last else {"Link": f'<{place}?page={page + 1}>; rel="next"'}
+                self.reply(200, json.dumps(index).encode(), link)
+
+            def reply(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name not in ("Content-Length", "Date", "Server"):
+                        self.send_header(name, value.replace(host, front.host))
+                empty = self.command == "HEAD"
+                self.send_header(
+                    "Content-Length", headers["Content-Length"] if empty else str(len(data))
+                )
+                self.end_headers()
+                self.wfile.write(b"" if empty else data)
+
+            do_HEAD = do_POST = do_PUT = do_PATCH = pass_on
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def listed(self, subject: str) -> list[dict[str, object]]:
+        other = {"mediaType": "", "digest": f"sha256:{'0' * 64}", "artifactType": "text/other"}
+        return [other, *self._lists.get(subject, [])]
+
+    def noted(self, command: str, path: str, body: bytes) -> dict[str, str]:
+        """Headers to add."""
+        if command != "PUT" or "/manifests/" not in path:
+            return {}
+        manifest = json.loads(body)
+        if "subject" not in manifest:
+            return {}
+        subject = manifest["subject"]["digest"]
+        entry = {"digest": path.rpartition("/")[2], "artifactType": manifest["artifactType"]}
+        known = self._lists.setdefault(subject, [])
+        known += [entry] if entry not in known else []
+        return {"OCI-Subject": subject}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class BadLine:

@@ -289,7 +289,8 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, by
     """Writes a bundle at `path`, atomically; a name ending in .tar makes one file.
 
     files: file name -> (media type, bytes); every digest the card names must be
-    among them. Same card and files give the same digest.
+    among them. Same card and files give the same digest. The same bundle, if it is
+    there already, stays as it is: it may have been signed.
     """
     blobs: Dict[str, bytes] = {}
 
@@ -322,8 +323,20 @@ def write_bundle(path: Path, card: BundleCard, files: Mapping[str, Tuple[str, by
     tree = {f"blobs/sha256/{name}": data for name, data in blobs.items()}
     tree["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
     tree["index.json"] = canonical_json({"schemaVersion": 2, "manifests": [manifest_entry]})
-    write_layout(Path(path), tree)
+    if not _is_there(Path(path), digest_of(manifest)):
+        write_layout(Path(path), tree)
     return Bundle.open(Path(path))
+
+
+def _is_there(path: Path, digest: str) -> bool:
+    """Whole, to the byte."""
+    if not path.exists():
+        return False
+    try:
+        found = Bundle.open(path)
+        return found.digest == digest and all(found.read(blob.digest) for blob in found.blobs)
+    except BundleError:  # something else, or damaged
+        return False
 
 
 def _model_config(card: BundleCard, layers: List[str]) -> Dict[str, Any]:

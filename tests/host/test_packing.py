@@ -71,6 +71,7 @@ ORIGIN = Origin(
     seed=Material("a seed", digest_of(b"seed"), "MIT"),
     packages={"torch": "2.13.0"},
     python="3.11.2",
+    device="cpu",
 )
 CLAIM = Claim("accuracy", 0.9, 0.85, 0.94, True, "", "onnxruntime-int8")
 
@@ -162,6 +163,19 @@ class TestIdentity:
             made.pack(tmp_path / name, licence="MIT")
             assert made.pack(tmp_path / name).digest == Bundle.open(packed).digest
         assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "films.tar"]
+
+    def test_the_same_bundle_keeps_its_signatures_unless_it_is_damaged(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        folder = made.pack(tmp_path / "films").path
+        (folder / "signatures").mkdir()
+        signature = folder / "signatures" / "ours.sig"
+        signature.write_text("signed")
+        made.pack(folder)
+        assert signature.exists()
+        flip(next((folder / "blobs" / "sha256").iterdir()))
+        assert check(made.pack(folder).path)
+        assert not signature.exists()
 
 
 class TestCard:

@@ -43,6 +43,7 @@ class Origin:
     seed: Material
     packages: Mapping[str, str]  # name -> version
     python: str
+    device: str = ""  # that it learnt on, cpu or cuda: their sums differ in the last digits
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

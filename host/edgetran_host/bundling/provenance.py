@@ -29,7 +29,7 @@ def provenance(origin: Origin, digests: Mapping[str, str]) -> bytes:
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": dict(origin.request),
-        "internalParameters": {"recipe": dict(origin.recipe)},
+        "internalParameters": {"recipe": dict(origin.recipe), "device": origin.device},
         "resolvedDependencies": [
             _material("rows", origin.rows),
             _material("seed", origin.seed),

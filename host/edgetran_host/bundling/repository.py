@@ -29,6 +29,7 @@ MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
 MEDIA_EMPTY = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 MOST_MANIFEST_BYTES = 4 << 20  # what the specification asks a registry to take
+MOST_PAGES = 16  # of a list
 BROKEN_TRIES = 3  # in a row that bring nothing new
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -130,12 +131,24 @@ class Repository:
             if here < blob.size_bytes:
                 raise requests.ConnectionError(f"{here} of {blob.size_bytes} bytes came")
 
-    def referrers(self, digest: str) -> list[dict[str, Any]]:
-        """Descriptors of the manifests that name this one as their subject."""
-        answer = self._client.ask("GET", f"referrers/{digest}", stream=True)
-        if answer.status_code == 200:
-            return _descriptors(_limited(answer, MOST_MANIFEST_BYTES, "the list of referrers"))
-        answer.close()
+    def referrers(self, digest: str, artefact: str) -> list[dict[str, Any]]:
+        """Descriptors of the manifests of this type that name this one as their subject."""
+        place, found = f"referrers/{digest}?{urlencode({'artifactType': artefact})}", []
+        for _ in range(MOST_PAGES):
+            answer = self._client.ask("GET", place, stream=True)
+            if answer.status_code != 200:
+                answer.close()
+                return _of_type(self._fallen_back(digest), artefact)
+            data = _limited(answer, MOST_MANIFEST_BYTES, "the list of referrers")
+            found += _descriptors(data)
+            following = answer.links.get("next", {}).get("url", "")
+            if not following:
+                return _of_type(found, artefact)
+            place = urljoin(str(answer.url), following)
+        raise RegistryError(f"the list of what refers to {digest} has no end")
+
+    def _fallen_back(self, digest: str) -> list[dict[str, Any]]:
+        """The list under a tag, where a registry keeps none itself."""
         try:
             return _descriptors(self.manifest(_fallback(digest)))
         except BundleMissing:
@@ -149,7 +162,7 @@ class Repository:
         digest = digest_of(data)
         if self.put_manifest(digest, data):
             return
-        known = [one for one in self.referrers(subject) if one["digest"] != digest]
+        known = [one for one in self._fallen_back(subject) if one["digest"] != digest]
         own = {
             "mediaType": MEDIA_MANIFEST,
             "digest": digest,
@@ -158,6 +171,11 @@ class Repository:
         }
         index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": [*known, own]}
         self.put_manifest(_fallback(subject), canonical_json(index), MEDIA_INDEX)
+
+
+def _of_type(found: list[dict[str, Any]], artefact: str) -> list[dict[str, Any]]:
+    """A registry need not choose itself."""
+    return [one for one in found if one.get("artifactType") == artefact]
 
 
 def descriptor(media_type: str, data: bytes) -> dict[str, Any]:

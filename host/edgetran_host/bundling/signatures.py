@@ -64,9 +64,7 @@ def send_signature(bundle: Bundle, repository: Repository, name: str, data: byte
 def fetch_signatures(repository: Repository, digest: str, staging: Path) -> dict[str, bytes]:
     """By file name."""
     found: dict[str, bytes] = {}
-    for one in repository.referrers(digest):
-        if one.get("artifactType") != MEDIA_TYPE:
-            continue
+    for one in repository.referrers(digest, MEDIA_TYPE):
         if len(found) == MOST_SIGNATURES:
             raise RegistryError(f"{digest} has more than {MOST_SIGNATURES} signatures there")
         name, blob = _signature_of(repository.manifest(one["digest"]), one["digest"])

@@ -10,6 +10,7 @@ from typing import Any
 from edgetran_host.bundling.origin import Material, Origin, packages_here, python_here
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.seeds import seed_digest
+from edgetran_host.training.device import compute_device
 
 STAGE = "origin"
 PLACES = ("data", "seed")  # of a request: may be folders of this machine, told by their names
@@ -34,6 +35,7 @@ def _origin(work: Workbench, refinement: Mapping[str, Any] | None) -> Origin:
         seed=Material(work.seed.title, f"sha256:{seed_digest(work.seed)}", work.seed.licence),
         packages=packages_here(),
         python=python_here(),
+        device=compute_device().type,
     )
 
 

@@ -34,6 +34,7 @@ ORIGIN = Origin(
     seed=Material("all-MiniLM-L6-v2", digest_of(b"seed"), "Apache-2.0"),
     packages={"edgetran-host": "0.1.0", "onnxruntime": "1.30.0", "torch": "2.13.0"},
     python="3.11.2",
+    device="cpu",
 )
 DIGESTS = {"model.onnx": digest_of(b"graph"), "tokenizer.json": digest_of(b"tokens")}
 AGAIN = """
@@ -86,7 +87,7 @@ class TestProvenance:
         }
         definition = found["predicate"]["buildDefinition"]
         assert definition["externalParameters"] == ORIGIN.request
-        assert definition["internalParameters"] == {"recipe": ORIGIN.recipe}
+        assert definition["internalParameters"] == {"recipe": ORIGIN.recipe, "device": "cpu"}
         named = {one["name"]: one for one in definition["resolvedDependencies"]}
         assert named["rows"]["digest"]["sha256"] == ORIGIN.rows.digest.removeprefix("sha256:")
         assert named["torch"]["uri"] == "pkg:pypi/torch@2.13.0"

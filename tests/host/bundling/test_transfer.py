@@ -22,7 +22,7 @@ from edgetran_protos.bundle import MEDIA_WEIGHTS, Bundle, write_bundle
 from edgetran_protos.errors import BundleCorrupt, BundleError, BundleMissing, UsageError
 from edgetran_protos.layout import write_layout
 
-from tests.registry_server import PASSWORD, USER, RegistryServer, bad_line
+from tests.registry_server import PASSWORD, USER, ListingFront, RegistryServer, bad_line
 
 LARGE_BYTES = 3 << 20
 SIGNATURES = {"ours.sig": b"one", "theirs.sig": b"two"}
@@ -102,6 +102,21 @@ def test_signatures_go_along_and_change_no_digest(
     assert signatures_of(tmp_path / "back.tar") == SIGNATURES
     copy(str(tmp_path / "back.tar"), str(tmp_path / "copied"))
     assert signatures_of(check(tmp_path / "copied").path) == SIGNATURES
+
+
+def test_a_registry_that_lists_referrers_itself_is_asked(
+    bundle: Bundle, signed: Path, place: Reference, tmp_path: Path
+) -> None:
+    front = ListingFront(place.host)
+    through = Reference(front.host, place.name, "7", "")
+    push(signed, through, insecure=True)
+    pull(through, tmp_path / "back.tar", insecure=True)
+    assert len(front.asked) == 1 + len(SIGNATURES)  # pages
+    front.close()
+    assert signatures_of(tmp_path / "back.tar") == SIGNATURES
+    repository = Repository(Client(place, insecure=True))
+    with pytest.raises(BundleMissing):  # and has no list of ours under a tag
+        repository.manifest(f"sha256-{bundle.digest[7:]}")
 
 
 def test_a_copy_from_registry_to_registry(
