@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.token_server import SERVICE, TokenServer
+
 PATIENCE_S = 30.0
 PROGRAM = "docker-registry"
 USER, PASSWORD = "packer", "spare key"
@@ -30,13 +32,14 @@ PIECE_BYTES = 4096
 class RegistryServer:
     """Skips where the program is absent."""
 
-    def __init__(self, *, password: bool = False) -> None:
+    def __init__(self, *, password: bool = False, tokens: bool = False) -> None:
+        """password: asked for at every request. tokens: asked for of a server of its own."""
         program = shutil.which(PROGRAM)
         if program is None:
             pytest.skip(f"needs {PROGRAM}: apt install {PROGRAM}")
         self.folder = Path(tempfile.mkdtemp(prefix="edgetran-registry-"))
         self.host = f"127.0.0.1:{_free_port()}"
-        config = {
+        config: dict[str, object] = {
             "version": 0.1,
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}},
             "http": {"addr": self.host},
@@ -46,6 +49,16 @@ class RegistryServer:
             (self.folder / "htpasswd").write_text(f"{USER}:{BCRYPT}\n")
             place = {"realm": "tests", "path": str(self.folder / "htpasswd")}
             config["auth"] = {"htpasswd": place}
+        self.tokens = TokenServer(self.folder, USER, PASSWORD) if tokens else None
+        if self.tokens is not None:
+            config["auth"] = {
+                "token": {
+                    "realm": self.tokens.realm,
+                    "service": SERVICE,
+                    "issuer": SERVICE,
+                    "rootcertbundle": str(self.tokens.certificate),
+                }
+            }
         (self.folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         self._process = subprocess.Popen(
             [program, "serve", self.folder / "config.yml"],
@@ -63,6 +76,8 @@ class RegistryServer:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(PATIENCE_S)
+        if self.tokens is not None:
+            self.tokens.close()
         shutil.rmtree(self.folder)
 
     def _wait(self) -> None:

@@ -236,6 +236,26 @@ def guarded() -> Iterator[RegistryServer]:
 
 
 class TestPassword:
+    def test_tokens_for_reading_are_exchanged_for_those_for_writing(
+        self, bundle: Bundle, docker_config: Path, tmp_path: Path
+    ) -> None:
+        server = RegistryServer(tokens=True)
+        try:
+            place = Reference(server.host, "tiny", "7", "")
+            with pytest.raises(RegistryError, match="does not allow"):
+                push(bundle.path, place, insecure=True)
+            self.log_in(docker_config, server.host, PASSWORD)
+            push(bundle.path, place, insecure=True)
+            assert server.tokens is not None
+            scopes = {
+                frozenset(scope.rpartition(":")[2].split(",")) for scope in server.tokens.asked
+            }
+            assert scopes == {frozenset({"pull"}), frozenset({"pull", "push"})}
+            docker_config.unlink()  # anybody may read
+            assert pull(place, tmp_path / "back.tar", insecure=True).digest == bundle.digest
+        finally:
+            server.stop()
+
     @pytest.fixture
     def docker_config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
