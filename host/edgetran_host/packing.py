@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgetran_protos.bundle import (
+    MEDIA_DOC,
     MEDIA_PROVENANCE,
     MEDIA_SBOM,
     MEDIA_WEIGHT_CONFIG,
@@ -50,6 +51,7 @@ def pack(
     accuracy_costs: Mapping[str, float] | None = None,
     max_accuracy_cost: float | None = None,
     origin: Origin | None = None,
+    notices: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Writes a bundle to `path` (a .tar, or a folder), atomically.
 
@@ -57,6 +59,7 @@ def pack(
     accuracy_costs: what each variant lost of the model's score on rows held out for such
     decisions; with max_accuracy_cost a board serves the fastest of those that lost no more.
     origin: gives the bundle its bill of materials and its provenance; a trial's has neither.
+    notices: licence texts and the like, by file name.
     """
     costs = accuracy_costs or {}
     tolerances = {item.variant.name: TOLERANCE[item.variant.precision] for item in exported}
@@ -100,6 +103,7 @@ def pack(
     )
     files = {item.path.name: (MEDIA_WEIGHTS, item.path.read_bytes()) for item in exported}
     files[TOKENIZER_FILE] = (MEDIA_WEIGHT_CONFIG, tokenizer_json)
+    files |= {name: (MEDIA_DOC, text) for name, text in (notices or {}).items()}
     if origin is not None:
         files |= _papers(card, origin, files)
     return write_bundle(path, card, files)

@@ -334,7 +334,7 @@ def spoil(bundle: Bundle, path: Path, how: str) -> None:
     if how == "flipped":
         data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
     elif how == "truncated":
-        data = data[: len(data) // 2]
+        data = data[:place]
     elif how == "nonsense":
         data = os.urandom(2000)
     elif how == "empty":

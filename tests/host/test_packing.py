@@ -29,6 +29,7 @@ from edgetran_host.vocabulary import trim_tokenizer
 from edgetran_protos.bundle import (
     MEDIA_CARD,
     MEDIA_CONFIG,
+    MEDIA_DOC,
     MEDIA_PROVENANCE,
     MEDIA_SBOM,
     MEDIA_WEIGHT_CONFIG,
@@ -205,12 +206,16 @@ class TestCard:
         self, made: Made, packed: Path, tmp_path: Path
     ) -> None:
         paths = [tmp_path / "one.tar", tmp_path / "two.tar"]
-        first, second = (check(made.pack(path, origin=ORIGIN).path) for path in paths)
+        first, second = (
+            check(made.pack(path, origin=ORIGIN, notices={"LICENSE": b"mine"}).path)
+            for path in paths
+        )
         assert first.digest == second.digest
         assert first.card == Bundle.open(packed).card
         more = {b.file: b.media_type for b in set(first.blobs) - set(Bundle.open(packed).blobs)}
         assert more == {
             "": MEDIA_CONFIG,
+            "LICENSE": MEDIA_DOC,
             "sbom.cdx.json": MEDIA_SBOM,
             "provenance.intoto.json": MEDIA_PROVENANCE,
         }

@@ -242,4 +242,5 @@ def _pack(work: Workbench, trained: Trained, offers: tuple[Offer, ...], limit: f
         accuracy_costs={offer.name: offer.accuracy_cost for offer in good},
         max_accuracy_cost=limit,
         origin=origin_of(work),
+        notices=work.seed.notices,
     )

@@ -14,6 +14,8 @@ import torch
 from edgetran_protos.errors import UsageError
 from torch import Tensor, nn
 
+from edgetran_host.bundling.notices import NAMES as NOTICES
+from edgetran_host.bundling.notices import notices_of
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.foreign_config import read_config
 from edgetran_host.models.foreign_tokenizer import read_tokenizer
@@ -31,6 +33,7 @@ HUB_FILES = (
     "vocab.json",
     "merges.txt",
     "README.md",
+    *NOTICES,
 )
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 POSITIONS, RELATIVE = "embedding.position.weight", "heads.relative"
@@ -67,6 +70,7 @@ class Seed:
     state: Mapping[str, Tensor]  # TextModel's names; pooler and classifier only if pretrained
     tokenizer_json: bytes
     licence: str
+    notices: Mapping[str, bytes]  # texts that go with what is made of it, by file name
 
 
 def load_seed(name: str) -> Seed:
@@ -168,6 +172,7 @@ def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
         state=read_state(folder, foreign),
         tokenizer_json=read_tokenizer(folder, foreign.config),
         licence=licence,
+        notices=notices_of(folder, licence),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from edgetran_host.bundling.notices import notices_of
 from edgetran_host.bundling.origin import Material, Origin, packages_here, python_here
 from edgetran_host.bundling.provenance import PROVENANCE_FILE, provenance
 from edgetran_host.bundling.release import as_release
@@ -112,6 +113,22 @@ def test_another_process_writes_the_same_bytes(root: Path) -> None:
     }
     assert len(outputs) == 1
     assert b"pkg:pypi/openvino" in outputs.pop()
+
+
+class TestNotices:
+    def test_a_folder_s_own_go_along(self, tmp_path: Path) -> None:
+        (tmp_path / "LICENSE.txt").write_text("mine")
+        (tmp_path / "NOTICE").write_text("thanks")
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "LICENSE-of-another").write_bytes(b"0" * ((1 << 20) + 1))
+        wanted = {"LICENSE.txt": b"mine", "NOTICE": b"thanks"}
+        assert notices_of(tmp_path, "apache-2.0") == wanted
+
+    def test_apache_s_text_where_there_is_none(self, tmp_path: Path, root: Path) -> None:
+        (tmp_path / "NOTICE").write_text("thanks")
+        found = notices_of(tmp_path, "apache-2.0")
+        assert found == {"NOTICE": b"thanks", "LICENSE": (root / "LICENSE").read_bytes()}
+        assert notices_of(tmp_path, "mit") == {"NOTICE": b"thanks"}
 
 
 class TestBundle:
