@@ -161,9 +161,9 @@ def _draw(fresh: dict[str, Tensor]) -> None:
 
 
 def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
-    own = read_own(folder)
+    own, notices = read_own(folder), notices_of(folder, licence)
     if own is not None:
-        return Seed(name, title, own.config, own.state, own.tokenizer_json, licence)
+        return Seed(name, title, own.config, own.state, own.tokenizer_json, licence, notices)
     foreign = read_config(folder)
     return Seed(
         name=name,
@@ -172,7 +172,7 @@ def _read(name: str, title: str, folder: Path, licence: str) -> Seed:
         state=read_state(folder, foreign),
         tokenizer_json=read_tokenizer(folder, foreign.config),
         licence=licence,
-        notices=notices_of(folder, licence),
+        notices=notices,
     )
 
 
