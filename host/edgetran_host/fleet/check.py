@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgetran import AsyncBoard
 from edgetran.results import Measurement
-from edgetran_protos.errors import ModelError
+from edgetran_protos.errors import BoardBusy, BoardUnreachable, EdgeTranError, LeaseLost
 
 from edgetran_host.fleet.canary import Known, golden_rows, right_answers
 from edgetran_host.fleet.conditions import Condition
@@ -35,7 +35,10 @@ class Checked:
 async def check(
     work: Work, entry: FleetBoard, board: AsyncBoard, place: str, variant: str
 ) -> Checked:
-    """A model that fails to answer is a fault; a board that is away raises."""
+    """A model that fails to answer is a fault, and so is what cannot be asked of the board.
+
+    Raises BoardUnreachable, BoardBusy, LeaseLost: what may be over in a while.
+    """
     plan, card, digest = work.plan, work.bundle.card, work.bundle.digest
     try:
         agreement = await _asked(board, plan.model, digest, golden_rows(card, variant))
@@ -47,7 +50,9 @@ async def check(
             faults = _faults(work, entry, place, variant, found)
             if not (faults or found.unsure) or record is None:
                 break
-    except ModelError as exc:
+    except (BoardUnreachable, BoardBusy, LeaseLost):
+        raise
+    except EdgeTranError as exc:
         return Checked(Delivered(), (f"{type(exc).__name__}: {exc}",))
     return Checked(found, tuple(faults))
 

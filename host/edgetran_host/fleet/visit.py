@@ -103,7 +103,7 @@ class Visit:
             except PASSING as exc:
                 error = exc
             except EdgeTranError as exc:
-                self._refused(exc)
+                self._refused(exc, owing)
                 return
             if self._leaves() and not owing:
                 return
@@ -135,10 +135,14 @@ class Visit:
         self._work.note(self._name, state=UNREACHABLE, reason=reason)
         self._tell(len(STEPS), f"{UNREACHABLE}: {reason}")
 
-    def _refused(self, error: EdgeTranError) -> None:
-        """The board keeps what it had: it said no, or took the bundle back by itself."""
-        state = ROLLED_BACK if isinstance(error, RolledBack) else REFUSED
-        self._settle(Returned(state, f"{type(error).__name__}: {error}"))
+    def _refused(self, error: EdgeTranError, owing: str) -> None:
+        """The board keeps what it has: it said no, or took the bundle back by itself."""
+        reason = f"{type(error).__name__}: {error}"
+        if owing:
+            self._settle(Returned(KEPT, f"{owing}; not taken back: {reason}"))
+        else:
+            state = ROLLED_BACK if isinstance(error, RolledBack) else REFUSED
+            self._settle(Returned(state, reason))
 
     async def _connected(self) -> AsyncBoard:
         return AsyncBoard(await asyncio.to_thread(locate, self._entry.address))

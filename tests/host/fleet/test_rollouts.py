@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from edgetran import AsyncBoard, Progress
+from edgetran import AsyncBoard, Board, Progress
 from edgetran.progress import ignore
 from edgetran_host.cli.deploy import deploy as deploy_command
 from edgetran_host.cli.fleet import fleet as fleet_command
@@ -212,6 +212,25 @@ def test_labelled_rows_are_asked_of_every_board(
     one = report(read_fleet(path))["boards"][0]
     assert one["figures"]["accuracy"] == {"promised": 0.9, "delivered": 0.0 if wrong else 1.0}
     assert ("accuracy 0.0% of 18 canary rows" in one["reason"]) == wrong
+
+
+def test_after_the_soak_a_board_that_went_back_halts_the_wave(three: Any, make_bundle: Any) -> None:
+    running, path = three()
+    first, second = make_bundle(1), make_bundle(2)
+    deploy(read_fleet(path), plan_of(first, waves="100%"), QUICK, ignore)
+
+    def meanwhile(event: Progress) -> None:
+        if event.stage == "soak":
+            with Board(running.address("two")) as board:
+                board.rollback("home", "it was late")
+
+    plan = plan_of(second, waves="2,100%", soak_s=0.1)
+    found = deploy(read_fleet(path), plan, QUICK, meanwhile)
+    assert found.status == "halted"
+    assert "two: afterwards: it was late" in found.reason
+    assert states(path) == {"one": "rolled-back", "two": "rolled-back", "three": "waiting"}
+    addresses = [running.address(name) for name in ("one", "two", "three")]
+    assert [serves(one) for one in addresses] == [first.digest] * 3
 
 
 def test_a_board_that_takes_nothing_older_serves_on(
