@@ -133,6 +133,26 @@ def test_updates(mender: Mender, bundles: dict[str, Bundle]) -> None:
     assert mender.serves() == first
 
 
+def test_an_artifact_is_named_by_its_bundle(
+    root: Path, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    """mender-artifact is not here: a program in its place says what it was told."""
+    there = tmp_path / "mender-artifact"
+    there.write_text('#!/bin/sh\necho "$@"\n')
+    there.chmod(0o755)
+    paths = [str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
+    ended = subprocess.run(
+        [root / "packaging" / "mender" / "edgetran-artifact-gen", bundles["first"].path, "rpi4"],
+        env={**os.environ, "PATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = bundles["first"].digest.removeprefix("sha256:")[:16]
+    assert f"--artifact-name edgetran-{name} --device-type rpi4" in ended.stdout
+    assert f"--file {bundles['first'].path} --output-path edgetran-{name}.mender" in ended.stdout
+
+
 def test_the_scripts_are_sound(root: Path) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("needs shellcheck")
