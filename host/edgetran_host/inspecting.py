@@ -9,8 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edgetran_protos.bundle import CARD_SCHEMA, MALFORMED, MEDIA_PROVENANCE, Bundle
+from edgetran_protos.bundle import CARD_SCHEMA, Bundle
 from edgetran_protos.errors import BundleCorrupt
+
+from edgetran_host.bundling.provenance import read_provenance
 
 TOLD_BY_DIGEST = ("golden", "tokenizer_digest")  # too much to print, or no news beside blobs
 
@@ -25,15 +27,16 @@ class Difference:
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """Plain data: the card without its golden rows, and the files."""
+    """Plain data: the card without its golden rows, where it comes from, and the files."""
     card = asdict(bundle.card)
-    golden = card.pop("golden")
+    golden, told = card.pop("golden"), read_provenance(bundle)
     return {
         "path": str(bundle.path),
         "digest": bundle.digest,
         "size_bytes": bundle.size_bytes,
         "card": card,
         "golden_rows": len(golden["texts"]),
+        "provenance": asdict(told) if told else None,
         "files": [
             {"file": blob.file, "size_bytes": blob.size_bytes, "digest": blob.digest}
             for blob in bundle.blobs
@@ -75,25 +78,12 @@ def card_schema() -> dict[str, Any]:
 
 def _check_provenance(bundle: Bundle) -> None:
     """A statement about other files than these says nothing. Raises BundleCorrupt."""
-    digests = {blob.file: blob.digest for blob in bundle.blobs}
-    for blob in bundle.blobs:
-        if blob.media_type == MEDIA_PROVENANCE:
-            for name, digest in _subjects(bundle, bundle.read(blob.digest)):
-                if digests.get(name) != digest:
-                    raise BundleCorrupt(
-                        f"{bundle.path}: its provenance is of another {name}", hint="pack it again"
-                    )
-
-
-def _subjects(bundle: Bundle, statement: bytes) -> list[tuple[str, str]]:
-    """File names and digests."""
-    try:
-        subjects = json.loads(statement)["subject"]
-        return [(one["name"], f"sha256:{one['digest']['sha256']}") for one in subjects]
-    except MALFORMED as exc:
-        raise BundleCorrupt(
-            f"{bundle.path}: its provenance is malformed: {exc!r}", hint="pack it again"
-        ) from exc
+    told, digests = read_provenance(bundle), {blob.file: blob.digest for blob in bundle.blobs}
+    for name, digest in told.subjects.items() if told else ():
+        if digests.get(name) != digest:
+            raise BundleCorrupt(
+                f"{bundle.path}: its provenance is of another {name}", hint="pack it again"
+            )
 
 
 def differences(before: Bundle, after: Bundle) -> list[Difference]:

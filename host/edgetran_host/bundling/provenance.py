@@ -6,10 +6,13 @@ it afterwards, and a release changes it; the manifest binds all together.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from edgetran_protos.bundle import canonical_json
+from edgetran_protos.bundle import MALFORMED, MEDIA_PROVENANCE, Bundle, canonical_json
+from edgetran_protos.errors import BundleCorrupt
 
 from edgetran_host.bundling.origin import Material, Origin
 
@@ -48,6 +51,37 @@ def provenance(origin: Origin, digests: Mapping[str, str]) -> bytes:
         "predicate": {"buildDefinition": definition, "runDetails": {"builder": builder}},
     }
     return canonical_json(statement)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a bundle's own provenance says of it."""
+
+    subjects: Mapping[str, str]  # digest by file name
+    request: Mapping[str, Any]
+    materials: Mapping[str, str]  # name by role, "rows" and "seed"
+    packages: Mapping[str, str]  # package URLs by name
+
+
+def read_provenance(bundle: Bundle) -> Told | None:
+    """None: it has none. Raises BundleCorrupt."""
+    digest = next((b.digest for b in bundle.blobs if b.media_type == MEDIA_PROVENANCE), None)
+    if digest is None:
+        return None
+    try:
+        statement = json.loads(bundle.read(digest))
+        definition = statement["predicate"]["buildDefinition"]
+        parts = definition["resolvedDependencies"]
+        return Told(
+            subjects={o["name"]: f"sha256:{o['digest']['sha256']}" for o in statement["subject"]},
+            request=dict(definition["externalParameters"]),
+            materials={o["name"]: str(o["annotations"]["name"]) for o in parts if "digest" in o},
+            packages={o["name"]: str(o["uri"]) for o in parts if "uri" in o},
+        )
+    except MALFORMED as exc:
+        raise BundleCorrupt(
+            f"{bundle.path}: its provenance is malformed: {exc!r}", hint="pack it again"
+        ) from exc
 
 
 def _material(role: str, material: Material) -> dict[str, Any]:

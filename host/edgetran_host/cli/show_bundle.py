@@ -41,6 +41,9 @@ def show_bundle(found: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(f"[dim]{found['digest']}[/dim]")
     release = card["sequence"] or "none: any bundle may follow it"
     console.print(f"release {release}; licence {escape(card['licence'] or 'not named')}")
+    if found["provenance"]:
+        made = sorted(found["provenance"]["materials"].items())
+        console.print("made of " + ", ".join(f"{role} {escape(name)}" for role, name in made))
     _variants(console, card["variants"])
     if card["claims"]:
         _claims(console, card["claims"])

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from edgetran_host.bundling.notices import notices_of
@@ -18,7 +19,8 @@ from edgetran_host.bundling.origin import Material, Origin, packages_here, pytho
 from edgetran_host.bundling.provenance import PROVENANCE_FILE, provenance
 from edgetran_host.bundling.release import as_release
 from edgetran_host.bundling.sbom import SBOM_FILE, sbom
-from edgetran_host.inspecting import check
+from edgetran_host.cli.bundle import bundle
+from edgetran_host.inspecting import check, describe
 from edgetran_protos.bundle import (
     MEDIA_PROVENANCE,
     MEDIA_SBOM,
@@ -153,6 +155,14 @@ class TestBundle:
         before = {blob.file: blob for blob in papered.blobs}
         for file in (SBOM_FILE, PROVENANCE_FILE):
             assert kept[file] == before[file]
+
+    def test_what_it_is_made_of_is_shown(self, papered: Bundle) -> None:
+        told = describe(papered)["provenance"]
+        assert told["materials"] == {"rows": ORIGIN.rows.name, "seed": ORIGIN.seed.name}
+        assert told["request"] == ORIGIN.request
+        assert told["packages"]["torch"] == "pkg:pypi/torch@2.13.0"
+        shown = CliRunner().invoke(bundle, ["show", str(papered.path)])
+        assert f"made of rows {ORIGIN.rows.name}, seed {ORIGIN.seed.name}" in shown.output
 
     def test_provenance_of_other_files_is_found(self, papered: Bundle, tmp_path: Path) -> None:
         files = {
