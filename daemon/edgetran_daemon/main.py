@@ -105,6 +105,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         max_message_bytes=values["max_message_mb"] * MEBI,
         store_limit_bytes=None if limit_mb is None else limit_mb * MEBI,
         metrics=parse_metrics(values["metrics_address"], values["insecure"]),
+        signers=values["signers"],
+        require_signature=values["require_signature"],
         shared_memory=values["shared_memory"] == "local",
         sensors=parse_places(values),
         pythons=values["worker_python"],

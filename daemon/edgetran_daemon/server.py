@@ -29,6 +29,9 @@ from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import (
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import (
     add_MeasurementServiceServicer_to_server,
 )
+from edgetran_protos.generated.edgetran.v1.signers_pb2_grpc import (
+    add_SignerServiceServicer_to_server,
+)
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import add_TextServiceServicer_to_server
 
 from edgetran_daemon import heap
@@ -45,7 +48,9 @@ from edgetran_daemon.measuring.measurement import Measurements
 from edgetran_daemon.security.access import AccessInterceptor
 from edgetran_daemon.security.callers import Callers
 from edgetran_daemon.security.certificates import server_credentials
+from edgetran_daemon.security.signatures import Signatures
 from edgetran_daemon.security.trust import Trust
+from edgetran_daemon.security.trusted_signers import FOLDER, TrustedSigners
 from edgetran_daemon.sensors import known_sensors
 from edgetran_daemon.service_manager import ServiceManager
 from edgetran_daemon.services.deployment import DeploymentService
@@ -54,6 +59,7 @@ from edgetran_daemon.services.health import Health
 from edgetran_daemon.services.interceptor import ErrorInterceptor
 from edgetran_daemon.services.measurement import MeasurementService
 from edgetran_daemon.services.open_inference import OpenInferenceService
+from edgetran_daemon.services.signers import SignerService
 from edgetran_daemon.services.text import TextService
 from edgetran_daemon.serving.shared_memory import unavailable
 from edgetran_daemon.settings.settings import UNIX, Settings, is_loopback, join
@@ -110,7 +116,9 @@ class Daemon:
         threads = settings.threads or free_cores()
         blobs = BlobStore(settings.state, limit_bytes=settings.store_limit_bytes)
         pythons = settings.pythons
-        store = BundleStore(blobs, pythons)
+        folder = settings.signers or settings.state / FOLDER
+        signatures = Signatures(blobs, folder, required=settings.require_signature)
+        store = BundleStore(blobs, pythons, signatures)
         clock = BoardClock(board)
         sensors = known_sensors(settings.sensors)
         device = Device(
@@ -138,16 +146,21 @@ class Daemon:
             self._metrics.watch(board, self._deployments, device.sensor)
         self._server = self._grpc_server(leases)
         add_DeploymentServiceServicer_to_server(
-            DeploymentService(self._deployments, blobs), self._server
+            DeploymentService(self._deployments, blobs, signatures), self._server
         )
         add_DeviceServiceServicer_to_server(DeviceService(device, self._stop), self._server)
         add_MeasurementServiceServicer_to_server(
             MeasurementService(measurements, leases, device, threads), self._server
         )
         add_TextServiceServicer_to_server(TextService(self._deployments, clock), self._server)
-        self._callers = _sharing_callers(settings)
+        sharing = _sharing_callers(settings)
+        self._callers = sharing or Callers(settings.host)
+        signers = TrustedSigners(folder, None if settings.keys else self._callers)
+        add_SignerServiceServicer_to_server(
+            SignerService(signers, settings.require_signature), self._server
+        )
         inference = OpenInferenceService(
-            self._deployments, clock, self._stop, settings.max_message_bytes, self._callers
+            self._deployments, clock, self._stop, settings.max_message_bytes, sharing
         )
         self._server.add_generic_rpc_handlers((inference.handler(),))
         self._health = Health(self._server, self._deployments.ready)
@@ -223,8 +236,7 @@ class Daemon:
                 port = self._add_port(join(host, self._settings.port))
         except RuntimeError as exc:
             raise _port_in_use(host, self._settings.port) from exc
-        if self._callers is not None:
-            self._callers.port = port
+        self._callers.port = port
         return join(host, port)
 
     def _obey_signals(self) -> None:

@@ -58,7 +58,9 @@ from edgetran.results import (
     RuntimeInfo,
     SensorInfo,
     SensorReport,
+    Signer,
     TelemetrySample,
+    Trusted,
 )
 
 __all__ = [
@@ -112,7 +114,9 @@ __all__ = [
     "SensorInfo",
     "SensorReport",
     "SensorUnusable",
+    "Signer",
     "TelemetrySample",
+    "Trusted",
     "UnknownModel",
     "UnknownRegion",
     "UnknownTarget",

@@ -11,9 +11,11 @@ from edgetran_protos.bundle import Bundle
 from edgetran_protos.fencing import lease_metadata
 from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as deployment_messages
 from edgetran_protos.generated.edgetran.v1 import device_pb2, measurement_pb2
+from edgetran_protos.generated.edgetran.v1 import signers_pb2 as signer_messages
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
 from edgetran_protos.generated.edgetran.v1.device_pb2_grpc import DeviceServiceStub
 from edgetran_protos.generated.edgetran.v1.measurement_pb2_grpc import MeasurementServiceStub
+from edgetran_protos.generated.edgetran.v1.signers_pb2_grpc import SignerServiceStub
 from edgetran_protos.generated.edgetran.v1.text_pb2_grpc import TextServiceStub
 from edgetran_protos.open_inference import SERVICE, message
 
@@ -32,7 +34,9 @@ from edgetran.results import (
     OnPiece,
     Prediction,
     SensorReport,
+    Signer,
     TelemetrySample,
+    Trusted,
 )
 from edgetran.upload import Upload
 
@@ -57,6 +61,7 @@ class Board:
         self._text = TextServiceStub(self._channel)
         self._measurement = MeasurementServiceStub(self._channel)
         self._deployment = DeploymentServiceStub(self._channel)
+        self._signers = SignerServiceStub(self._channel)
         self._model_infer = self._channel.unary_unary(
             f"/{SERVICE}/ModelInfer",
             request_serializer=message("ModelInferRequest").SerializeToString,
@@ -312,6 +317,25 @@ class Board:
             return self._deployment.Remove(
                 request, timeout=ASK_S, metadata=self._fence()
             ).freed_bytes
+
+    def signers(self) -> Trusted:
+        """Whose signatures on bundles the board accepts, and whether it asks for one."""
+        with translated(self.address):
+            raw = self._signers.ListSigners(signer_messages.ListSignersRequest(), timeout=ASK_S)
+        return Trusted(tuple(map(convert.signer, raw.signers)), raw.required)
+
+    def add_signer(self, name: str, pem: bytes) -> tuple[Signer, ...]:
+        """pem: a public key, or the certificates of an authority. Raises NotPermitted."""
+        request = signer_messages.AddSignerRequest(name=name, pem=pem)
+        with translated(self.address):
+            raw = self._signers.AddSigner(request, timeout=ASK_S)
+        return tuple(map(convert.signer, raw.signers))
+
+    def remove_signer(self, name: str, *, revoke: bool = False) -> None:
+        """revoke: and refuse it from now on, whoever vouches for it. Raises NotPermitted."""
+        request = signer_messages.RemoveSignerRequest(name=name, revoke=revoke)
+        with translated(self.address):
+            self._signers.RemoveSigner(request, timeout=ASK_S)
 
     def discard(self, digest: str) -> int:
         """Drops a bundle that was sent to be measured; returns the bytes freed."""

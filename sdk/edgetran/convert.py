@@ -12,6 +12,7 @@ from edgetran_protos.generated.edgetran.v1 import (
     deployment_pb2,
     device_pb2,
     measurement_pb2,
+    signers_pb2,
     text_pb2,
 )
 from edgetran_protos.open_inference import message
@@ -30,6 +31,7 @@ from edgetran.results import (
     RuntimeInfo,
     SensorInfo,
     SensorReport,
+    Signer,
     TelemetrySample,
 )
 
@@ -240,7 +242,12 @@ def deployment(raw: deployment_pb2.Deployment) -> Deployment:
         since_unix_s=raw.since_unix_s,
         artefact_bytes=raw.artefact_bytes,
         task=raw.task,
+        signed_by=raw.signed_by,
     )
+
+
+def signer(raw: signers_pb2.Signer) -> Signer:
+    return Signer(name=raw.name, kind=raw.kind, fingerprint=raw.fingerprint, revoked=raw.revoked)
 
 
 def infer_request(model: str, inputs: Mapping[str, Tensor]) -> Any:

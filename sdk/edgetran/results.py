@@ -153,6 +153,23 @@ class Deployment:
     since_unix_s: float
     artefact_bytes: int
     task: str
+    signed_by: str = ""  # whom the board trusted at the deployment; empty: nobody
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Somebody whose signatures on bundles a board accepts, or no longer."""
+
+    name: str
+    kind: str  # "key" or "certificate"
+    fingerprint: str  # SHA-256 of the public key as PEM
+    revoked: bool
+
+
+@dataclass(frozen=True)
+class Trusted:
+    signers: tuple[Signer, ...]
+    required: bool  # the board refuses what none of them signed
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from edgetran_protos.generated.edgetran.v1.deployment_pb2 import (
     BlobRef,
     MissingBlobsRequest,
     PutBlobRequest,
+    PutSignatureRequest,
 )
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceStub
+from edgetran_protos.signing import signatures_of
 
 from edgetran.channel import translated
 from edgetran.errors import BoardUnreachable, BundleCorrupt
@@ -70,7 +72,15 @@ class Upload:
         for blob in lacking:
             self._put(blob, offsets[blob.digest], done)
             done += blob.size_bytes - offsets[blob.digest]
+        self._sign()
         self._on_progress(Progress(STAGE, self._total, self._total))
+
+    def _sign(self) -> None:
+        """Signatures come last: the board keeps them beside the manifest."""
+        for signature in signatures_of(self._bundle.path):
+            request = PutSignatureRequest(bundle_digest=self._bundle.digest, signature=signature)
+            with translated(self._address):
+                self._stub.PutSignature(request, timeout=ASK_S, metadata=self._fence)
 
     def _missing(self) -> dict[str, int]:
         """digest -> bytes the board already has of it."""

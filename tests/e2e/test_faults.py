@@ -26,6 +26,7 @@ import pytest
 from edgetran.board import Board
 from edgetran_daemon.deployment.restoration import MOST_STARTS
 from edgetran_daemon.faults import POINTS, VARIABLE
+from edgetran_host.signing import make_key, sign
 from edgetran_protos.bundle import Bundle, parse_oci_manifest
 from edgetran_protos.errors import EdgeTranError
 from edgetran_protos.generated.edgetran.v1.deployment_pb2 import BlobRef, PutBlobRequest
@@ -67,6 +68,8 @@ class Bundles:
 def bundles(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Bundles:
     folder = tmp_path_factory.mktemp("bundles")
     made = [tiny.make(folder / f"{n}.tar", seed=n) for n in range(3)]
+    make_key(folder / "key.pem")
+    sign(made[1].path, folder / "key.pem")
     return Bundles(*made)
 
 
@@ -149,6 +152,8 @@ def needed(state: Path) -> set[str]:
         for slot in filter(None, (names["current"], names["previous"])):
             manifest = blob(slot["bundle_digest"])
             files |= {manifest, *map(blob, digests(state / manifest))}
+            signatures = (state / manifest).parent.glob(f"{Path(manifest).name}.*.sig")
+            files |= {str(path.relative_to(state)) for path in signatures}
     return files
 
 
@@ -213,10 +218,15 @@ def test_every_function_that_changes_files_has_a_point() -> None:
 
 
 HARMLESS = {  # touch files, and leave nothing that a restart could stumble over
+    "blobs.py:__init__",
     "blobs.py:sync_folder",
     "certificates.py:make",
     "tensorrt.py:_keep",  # built again when it is not there, and goes with its graph
+    "signatures.py:_make_room",  # what nobody trusts
+    "signatures.py:add",
     "trust.py:_write",
+    "trusted_signers.py:_write",
+    "trusted_signers.py:remove",  # revoked first: what is both counts no longer
     "installing.py:_write",  # the service of the system, no state of the daemon
     "lease.py:__init__",
     "ledger.py:__init__",

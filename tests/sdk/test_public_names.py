@@ -31,7 +31,9 @@ NAMES = [
     "RuntimeInfo",
     "SensorInfo",
     "SensorReport",
+    "Signer",
     "TelemetrySample",
+    "Trusted",
     "connect",
     "connect_async",
 ]

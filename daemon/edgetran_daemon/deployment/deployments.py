@@ -160,10 +160,10 @@ class Deployments:
             size_bytes = await asyncio.to_thread(self._store.verify, bundle)
             choice = await choose(self._store, bundle, variant, self._threads, self._unit)
             chosen, why = choice.variant, str(choice)
-            slot = Slot(
-                digest, chosen.name, self._clock(), chosen.size_bytes, bundle.card.task, why
-            )
-            detail = f"{chosen.name}, {size_bytes} bytes verified"
+            task, signer = bundle.card.task, bundle.signed_by
+            slot = Slot(digest, chosen.name, self._clock(), chosen.size_bytes, task, why, signer)
+            signed = f", signed by {signer}" if signer else ""
+            detail = f"{chosen.name}, {size_bytes} bytes verified{signed}"
             yield DeployEvent("stage", f"{detail}; {why}" if why else detail)
             staged = self._staging.new(model, bundle, chosen)
             loaded = await staged.start(aside=True)

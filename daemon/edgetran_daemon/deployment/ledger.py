@@ -39,6 +39,7 @@ class Slot:
     artefact_bytes: int
     task: str
     chosen: str = ""  # the figures that the board chose the variant by; empty: it was told
+    signed_by: str = ""  # whom the board trusted when it was deployed; empty: nobody
 
     def at(self, since_unix_s: float) -> Slot:
         return replace(self, since_unix_s=since_unix_s)
@@ -78,6 +79,7 @@ class Record:
     since_unix_s: float
     artefact_bytes: int = 0
     task: str = ""
+    signed_by: str = ""
 
     @staticmethod
     def of(model: str, slot: Slot, state: str, reason: str = "") -> Record:

@@ -10,12 +10,14 @@ INFER, MEASURE, DEPLOY, ADMIN = ROLES
 
 DEPLOYMENT = "/edgetran.v1.DeploymentService/"
 DEVICE = "/edgetran.v1.DeviceService/"
+SIGNERS = "/edgetran.v1.SignerService/"
 MEASUREMENT = "/edgetran.v1.MeasurementService/"
 INFERENCE = "/inference.GRPCInferenceService/"
 
 NEEDED = {
     f"{DEPLOYMENT}MissingBlobs": MEASURE,  # what is measured must get there
     f"{DEPLOYMENT}PutBlob": MEASURE,
+    f"{DEPLOYMENT}PutSignature": MEASURE,
     f"{DEPLOYMENT}Deploy": DEPLOY,
     f"{DEPLOYMENT}ListDeployments": INFER,
     f"{DEPLOYMENT}Rollback": DEPLOY,
@@ -23,6 +25,9 @@ NEEDED = {
     f"{DEPLOYMENT}Discard": MEASURE,  # never what is deployed
     f"{DEVICE}Describe": INFER,
     f"{DEVICE}Telemetry": INFER,
+    f"{SIGNERS}ListSigners": INFER,
+    f"{SIGNERS}AddSigner": ADMIN,  # decides whose models may serve
+    f"{SIGNERS}RemoveSigner": ADMIN,
     f"{MEASUREMENT}Measure": MEASURE,
     f"{MEASUREMENT}TestSensor": MEASURE,
     f"{MEASUREMENT}AcquireLease": MEASURE,

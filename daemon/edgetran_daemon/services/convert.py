@@ -10,9 +10,11 @@ from edgetran_protos.generated.edgetran.v1 import (
     deployment_pb2,
     device_pb2,
     measurement_pb2,
+    signers_pb2,
     text_pb2,
 )
 from edgetran_protos.measuring.quantity import Quantity
+from edgetran_protos.signing import Signer
 
 from edgetran_daemon.board.describe import Description
 from edgetran_daemon.board.telemetry import Sample
@@ -184,7 +186,12 @@ def deployment(record: Record) -> deployment_pb2.Deployment:
         since_unix_s=record.since_unix_s,
         artefact_bytes=record.artefact_bytes,
         task=record.task,
+        signed_by=record.signed_by,
     )
+
+
+def signer(found: Signer) -> signers_pb2.Signer:
+    return signers_pb2.Signer(**asdict(found))
 
 
 def description(found: Description) -> device_pb2.DescribeResponse:

@@ -12,6 +12,7 @@ from edgetran_protos.generated.edgetran.v1 import deployment_pb2 as messages
 from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import DeploymentServiceServicer
 
 from edgetran_daemon.deployment.deployments import Deployments
+from edgetran_daemon.security.signatures import Signatures
 from edgetran_daemon.services import convert
 from edgetran_daemon.store.blobs import BlobStore
 
@@ -21,9 +22,10 @@ LOOSE_ON_A_FULL_DISK_S = 600.0  # a bundle's blobs come one by one, and then it 
 
 
 class DeploymentService(DeploymentServiceServicer):
-    def __init__(self, deployments: Deployments, blobs: BlobStore) -> None:
+    def __init__(self, deployments: Deployments, blobs: BlobStore, signatures: Signatures) -> None:
         self._deployments = deployments
         self._blobs = blobs
+        self._signatures = signatures
 
     async def MissingBlobs(
         self, request: messages.MissingBlobsRequest, context: Context
@@ -45,6 +47,12 @@ class DeploymentService(DeploymentServiceServicer):
             async for request in requests:
                 await _to_its_end(blob.write, request.chunk)
             return messages.PutBlobResponse(size_bytes=await _to_its_end(blob.finish))
+
+    async def PutSignature(
+        self, request: messages.PutSignatureRequest, context: Context
+    ) -> messages.PutSignatureResponse:
+        self._signatures.add(request.bundle_digest, request.signature)
+        return messages.PutSignatureResponse()
 
     async def _make_room(self, more_bytes: int) -> None:
         """Blobs that no deployment names go before a new one is refused."""

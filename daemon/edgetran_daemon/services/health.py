@@ -12,6 +12,7 @@ from edgetran_protos.generated.edgetran.v1 import (
     deployment_pb2,
     device_pb2,
     measurement_pb2,
+    signers_pb2,
     text_pb2,
 )
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -23,11 +24,20 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 Context = grpc.aio.ServicerContext[Any, Any]
 
 LOOK_S = 0.2  # between two looks at a model that is watched
-FILES = (deployment_pb2, device_pb2, measurement_pb2, text_pb2, health_pb2, reflection_pb2)
+FILES = (
+    deployment_pb2,
+    device_pb2,
+    measurement_pb2,
+    signers_pb2,
+    text_pb2,
+    health_pb2,
+    reflection_pb2,
+)
 SERVICES = (
     "edgetran.v1.DeploymentService",
     "edgetran.v1.DeviceService",
     "edgetran.v1.MeasurementService",
+    "edgetran.v1.SignerService",
     "edgetran.v1.TextService",
     open_inference.SERVICE,
 )

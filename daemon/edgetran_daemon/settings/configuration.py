@@ -94,6 +94,10 @@ KEYS = (
     Key("watch_s", NotNegative(), "how long a new model may be taken back by itself",
         WatchRule().seconds, metavar="SECONDS", flag="--watch"),
     Key("anti_rollback", Switch(), "take no bundle older than one that was committed", False),
+    Key("require_signature", Switch(), "take no bundle that nobody signed whom `signers` trusts",
+        False),
+    Key("signers", Place(), "folder of public keys and certificates (PEM) whose signatures count "
+        "(signers, below state)", None, "/etc/edgetran/signers", "DIR"),
     Key("max_models", Whole(1000), "names that models may be served under", MAX_MODELS),
     Key("metrics_address", Text(), "HOST:PORT of Prometheus's endpoint (none)", "",
         metavar="ADDRESS"),

@@ -41,6 +41,8 @@ class Settings:
     sensors: Places = NOWHERE
     pythons: WorkerPythons = OWN  # that run the workers
     shared_memory: bool = True  # where other machines cannot reach the daemon
+    signers: Optional[Path] = None  # whom to trust with signatures; None: a folder of the state
+    require_signature: bool = False  # what nobody of them signed is refused
     keys: Optional[Path] = None  # of the board, for mTLS; None: neither encrypted nor guarded
 
 

@@ -1,7 +1,7 @@
 """Blobs by their digest, written so that a power cut never leaves a wrong one.
 
 root/blobs/sha256/<hex>   complete, hash checked
-root/blobs/sha256/<hex>.* what a runtime made of it (tensorrt.py); goes with it
+root/blobs/sha256/<hex>.* what a runtime made of it (tensorrt.py), or its signatures; goes with it
 root/partial/<hex>        arriving; resumed at its length
 """
 
@@ -56,6 +56,8 @@ class BlobStore:
         self._arriving: set[str] = set()
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True, exist_ok=True)
+        for partial in self._blobs.glob(".*.partial"):  # of a signature, when the daemon was killed
+            partial.unlink()
 
     def path(self, digest: str) -> Path:
         """Where the blob is. Raises BundleMissing."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Optional
 
 from edgetran_protos.bundle import (
     BundleCard,
@@ -23,6 +24,7 @@ from edgetran_protos.errors import (
 )
 
 from edgetran_daemon.runtimes import RUNTIMES
+from edgetran_daemon.security.signatures import Signatures
 from edgetran_daemon.serving.worker_pythons import OWN, WorkerPythons
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.self_contained import check_self_contained
@@ -40,6 +42,7 @@ class StoredBundle:
     digest: str
     blobs: tuple[str, ...]  # every digest, the manifest's included
     card: BundleCard
+    signed_by: str = ""  # of whom the board trusts; empty: nobody, and none has to be
     pythons: WorkerPythons = field(default=OWN, compare=False)  # of this board
 
     def variant(self, name: str) -> Variant:
@@ -61,13 +64,23 @@ class StoredBundle:
 class BundleStore:
     """Reads bundles, and frees the blobs that none needs any longer."""
 
-    def __init__(self, blobs: BlobStore, pythons: WorkerPythons = OWN) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        pythons: WorkerPythons = OWN,
+        signatures: Optional[Signatures] = None,  # None: of no interest
+    ) -> None:
         self.blobs = blobs
         self.pythons = pythons
+        self._signatures = signatures
         self._pins: Counter[str] = Counter()
 
     def open(self, digest: str) -> StoredBundle:
-        """Raises BundleMissing naming every blob that is not here, BundleError, BundleCorrupt."""
+        """Raises BundleMissing naming every blob that is not here, BundleError, BundleCorrupt.
+
+        BundleUntrusted, before anything but the manifest is read, when the board takes only
+        what somebody signed whom it trusts.
+        """
         entries = parse_oci_manifest(self.blobs.read(digest, MAX_MANIFEST_BYTES))
         missing = [
             entry.file or entry.digest for entry in entries if not self.blobs.has(entry.digest)
@@ -77,12 +90,13 @@ class BundleStore:
                 f"bundle {digest} lacks {len(missing)} blobs: {', '.join(missing[:5])}",
                 hint="send the bundle again",
             )
-        card = BundleCard.from_json(self.blobs.read(card_digest(entries), MAX_CARD_BYTES))
         digests = tuple(dict.fromkeys([*(entry.digest for entry in entries), digest]))
+        signed_by = self._signatures.signer(digest, digests) if self._signatures else ""
+        card = BundleCard.from_json(self.blobs.read(card_digest(entries), MAX_CARD_BYTES))
         for needed in [card.tokenizer_digest, *(variant.digest for variant in card.variants)]:
             if needed not in digests:
                 raise BundleError(f"the card names blob {needed}, which the manifest does not")
-        return StoredBundle(digest, digests, card, self.pythons)
+        return StoredBundle(digest, digests, card, signed_by, self.pythons)
 
     def verify(self, bundle: StoredBundle) -> int:
         """Total size in bytes, after every hash was checked."""

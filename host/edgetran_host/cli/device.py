@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import rich_click as click
 
 from edgetran_host.cli.options import json_option, threads_option
@@ -21,6 +23,7 @@ def device() -> None:
       edgetran device add kitchen 192.0.2.7:50051
       edgetran device pair 192.0.2.7:50051 --name kitchen
       edgetran device calibrate kitchen
+      edgetran device trust add kitchen release.pub
     """
 
 
@@ -241,3 +244,60 @@ def remove(name: str, as_json: bool) -> None:
 
     AddressBook.default().remove(name)
     show_removed(name, as_json=as_json)
+
+
+@device.group()
+def trust() -> None:
+    """Whose signatures on bundles a board accepts.
+
+    \b
+    Examples:
+      edgetran device trust add kitchen release.pub
+      edgetran device trust list kitchen
+      edgetran device trust remove kitchen release --revoke
+    """
+
+
+@trust.command("list")
+@click.argument("target")
+@json_option
+def list_signers(target: str, as_json: bool) -> None:
+    """Whom TARGET trusts, whom it did, and whether it asks for a signature."""
+    import edgetran
+
+    from edgetran_host.cli.show_signers import show_signers
+
+    with edgetran.connect(target) as board:
+        show_signers(target, board.signers(), as_json=as_json)
+
+
+@trust.command("add")
+@click.argument("target")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--name", default="", help="What the board calls it; the file's name by default.")
+@json_option
+def add_signer(target: str, file: Path, name: str, as_json: bool) -> None:
+    """Have TARGET trust FILE: a public key (.pub of `bundle keygen`), or a CA's certificates."""
+    import edgetran
+
+    from edgetran_host.cli.show_signers import show_added_signers
+
+    with edgetran.connect(target) as board:
+        added = board.add_signer(name or file.stem, file.read_bytes())
+    show_added_signers(target, added, as_json=as_json)
+
+
+@trust.command("remove")
+@click.argument("target")
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Refuse it from now on, whoever vouches for it.")
+@json_option
+def remove_signer(target: str, name: str, revoke: bool, as_json: bool) -> None:
+    """Have TARGET trust NAME no longer; what serves goes on until it is loaded again."""
+    import edgetran
+
+    from edgetran_host.cli.show_signers import show_removed_signer
+
+    with edgetran.connect(target) as board:
+        board.remove_signer(name, revoke=revoke)
+    show_removed_signer(target, name, revoke, as_json=as_json)

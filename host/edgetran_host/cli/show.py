@@ -175,7 +175,8 @@ def show_board(
         table.add_row("sensor", name, escape(sensor.unavailable) or ready)
     for one in deployments:
         why = f": {one.reason}" if one.reason else ""
-        table.add_row("model", f"{one.model} {one.variant}", escape(f"{one.state}{why}"))
+        by = f", signed by {one.signed_by}" if one.signed_by else ""
+        table.add_row("model", f"{one.model} {one.variant}", escape(f"{one.state}{by}{why}"))
     console.print(table)
 
 

@@ -3,6 +3,7 @@
 from edgetran_protos.signing.files import (
     FOLDER,
     IGNORED,
+    MOST_SIGNATURES,
     SUFFIX,
     blob_files,
     files_of,
@@ -10,11 +11,21 @@ from edgetran_protos.signing.files import (
     signatures_of,
 )
 from edgetran_protos.signing.signature import Signature, Signed
-from edgetran_protos.signing.signers import SUFFIXES, Signer, Signers, fingerprint
+from edgetran_protos.signing.signers import (
+    REVOKED,
+    SUFFIXES,
+    Signer,
+    Signers,
+    entries,
+    fingerprint,
+    read_signers,
+)
 
 __all__ = [
     "FOLDER",
     "IGNORED",
+    "MOST_SIGNATURES",
+    "REVOKED",
     "SUFFIX",
     "SUFFIXES",
     "Signature",
@@ -22,8 +33,10 @@ __all__ = [
     "Signer",
     "Signers",
     "blob_files",
+    "entries",
     "files_of",
     "fingerprint",
     "is_signature",
+    "read_signers",
     "signatures_of",
 ]

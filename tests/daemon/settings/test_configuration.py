@@ -111,6 +111,8 @@ def test_every_setting_can_be_told_in_each_of_three_ways(file: Path) -> None:
         "max_message_mb": "5",
         "watch_s": "0",
         "anti_rollback": "true",
+        "require_signature": "true",
+        "signers": "/trusted",
         "max_models": "2",
         "metrics_address": "127.0.0.1:8",
         "power_sensor": "ina226",

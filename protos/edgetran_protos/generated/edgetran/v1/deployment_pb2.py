@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x64getran/v1/deployment.proto\x12\x0b\x65\x64getran.v1\"-\n\x07\x42lobRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\":\n\x13MissingBlobsRequest\x12#\n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.BlobRef\"-\n\x0bMissingBlob\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"A\n\x14MissingBlobsResponse\x12)\n\x07missing\x18\x01 \x03(\x0b\x32\x18.edgetran.v1.MissingBlob\"S\n\x0ePutBlobRequest\x12\"\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x14.edgetran.v1.BlobRef\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"%\n\x0fPutBlobResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\"k\n\rDeployRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x13\n\x0b\x61llow_older\x18\x05 \x01(\x08\"X\n\x0b\x44\x65ployEvent\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12+\n\ndeployment\x18\x03 \x01(\x0b\x32\x17.edgetran.v1.Deployment\"\x9e\x01\n\nDeployment\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x14\n\x0csince_unix_s\x18\x06 \x01(\x01\x12\x16\n\x0e\x61rtefact_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04task\x18\x08 \x01(\t\")\n\x16ListDeploymentsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"G\n\x17ListDeploymentsResponse\x12,\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x17.edgetran.v1.Deployment\"0\n\x0fRollbackRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1e\n\rRemoveRequest\x12\r\n\x05model\x18\x01 \x01(\t\"%\n\x0eRemoveResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\"\'\n\x0e\x44iscardRequest\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\"&\n\x0f\x44iscardResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\x32\x9c\x04\n\x11\x44\x65ploymentService\x12S\n\x0cMissingBlobs\x12 .edgetran.v1.MissingBlobsRequest\x1a!.edgetran.v1.MissingBlobsResponse\x12\x46\n\x07PutBlob\x12\x1b.edgetran.v1.PutBlobRequest\x1a\x1c.edgetran.v1.PutBlobResponse(\x01\x12@\n\x06\x44\x65ploy\x12\x1a.edgetran.v1.DeployRequest\x1a\x18.edgetran.v1.DeployEvent0\x01\x12\\\n\x0fListDeployments\x12#.edgetran.v1.ListDeploymentsRequest\x1a$.edgetran.v1.ListDeploymentsResponse\x12\x41\n\x08Rollback\x12\x1c.edgetran.v1.RollbackRequest\x1a\x17.edgetran.v1.Deployment\x12\x41\n\x06Remove\x12\x1a.edgetran.v1.RemoveRequest\x1a\x1b.edgetran.v1.RemoveResponse\x12\x44\n\x07\x44iscard\x12\x1b.edgetran.v1.DiscardRequest\x1a\x1c.edgetran.v1.DiscardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x64getran/v1/deployment.proto\x12\x0b\x65\x64getran.v1\"-\n\x07\x42lobRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\":\n\x13MissingBlobsRequest\x12#\n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x14.edgetran.v1.BlobRef\"-\n\x0bMissingBlob\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"A\n\x14MissingBlobsResponse\x12)\n\x07missing\x18\x01 \x03(\x0b\x32\x18.edgetran.v1.MissingBlob\"S\n\x0ePutBlobRequest\x12\"\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x14.edgetran.v1.BlobRef\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"%\n\x0fPutBlobResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\"?\n\x13PutSignatureRequest\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x16\n\x14PutSignatureResponse\"k\n\rDeployRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x13\n\x0b\x61llow_older\x18\x05 \x01(\x08\"X\n\x0b\x44\x65ployEvent\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12+\n\ndeployment\x18\x03 \x01(\x0b\x32\x17.edgetran.v1.Deployment\"\xb1\x01\n\nDeployment\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x14\n\x0csince_unix_s\x18\x06 \x01(\x01\x12\x16\n\x0e\x61rtefact_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04task\x18\x08 \x01(\t\x12\x11\n\tsigned_by\x18\t \x01(\t\")\n\x16ListDeploymentsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"G\n\x17ListDeploymentsResponse\x12,\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x17.edgetran.v1.Deployment\"0\n\x0fRollbackRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1e\n\rRemoveRequest\x12\r\n\x05model\x18\x01 \x01(\t\"%\n\x0eRemoveResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\"\'\n\x0e\x44iscardRequest\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\"&\n\x0f\x44iscardResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\x32\xf1\x04\n\x11\x44\x65ploymentService\x12S\n\x0cMissingBlobs\x12 .edgetran.v1.MissingBlobsRequest\x1a!.edgetran.v1.MissingBlobsResponse\x12\x46\n\x07PutBlob\x12\x1b.edgetran.v1.PutBlobRequest\x1a\x1c.edgetran.v1.PutBlobResponse(\x01\x12S\n\x0cPutSignature\x12 .edgetran.v1.PutSignatureRequest\x1a!.edgetran.v1.PutSignatureResponse\x12@\n\x06\x44\x65ploy\x12\x1a.edgetran.v1.DeployRequest\x1a\x18.edgetran.v1.DeployEvent0\x01\x12\\\n\x0fListDeployments\x12#.edgetran.v1.ListDeploymentsRequest\x1a$.edgetran.v1.ListDeploymentsResponse\x12\x41\n\x08Rollback\x12\x1c.edgetran.v1.RollbackRequest\x1a\x17.edgetran.v1.Deployment\x12\x41\n\x06Remove\x12\x1a.edgetran.v1.RemoveRequest\x1a\x1b.edgetran.v1.RemoveResponse\x12\x44\n\x07\x44iscard\x12\x1b.edgetran.v1.DiscardRequest\x1a\x1c.edgetran.v1.DiscardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,26 +43,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTBLOBREQUEST']._serialized_end=349
   _globals['_PUTBLOBRESPONSE']._serialized_start=351
   _globals['_PUTBLOBRESPONSE']._serialized_end=388
-  _globals['_DEPLOYREQUEST']._serialized_start=390
-  _globals['_DEPLOYREQUEST']._serialized_end=497
-  _globals['_DEPLOYEVENT']._serialized_start=499
-  _globals['_DEPLOYEVENT']._serialized_end=587
-  _globals['_DEPLOYMENT']._serialized_start=590
-  _globals['_DEPLOYMENT']._serialized_end=748
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=750
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=791
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=793
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=864
-  _globals['_ROLLBACKREQUEST']._serialized_start=866
-  _globals['_ROLLBACKREQUEST']._serialized_end=914
-  _globals['_REMOVEREQUEST']._serialized_start=916
-  _globals['_REMOVEREQUEST']._serialized_end=946
-  _globals['_REMOVERESPONSE']._serialized_start=948
-  _globals['_REMOVERESPONSE']._serialized_end=985
-  _globals['_DISCARDREQUEST']._serialized_start=987
-  _globals['_DISCARDREQUEST']._serialized_end=1026
-  _globals['_DISCARDRESPONSE']._serialized_start=1028
-  _globals['_DISCARDRESPONSE']._serialized_end=1066
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1069
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=1609
+  _globals['_PUTSIGNATUREREQUEST']._serialized_start=390
+  _globals['_PUTSIGNATUREREQUEST']._serialized_end=453
+  _globals['_PUTSIGNATURERESPONSE']._serialized_start=455
+  _globals['_PUTSIGNATURERESPONSE']._serialized_end=477
+  _globals['_DEPLOYREQUEST']._serialized_start=479
+  _globals['_DEPLOYREQUEST']._serialized_end=586
+  _globals['_DEPLOYEVENT']._serialized_start=588
+  _globals['_DEPLOYEVENT']._serialized_end=676
+  _globals['_DEPLOYMENT']._serialized_start=679
+  _globals['_DEPLOYMENT']._serialized_end=856
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=858
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=899
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=901
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=972
+  _globals['_ROLLBACKREQUEST']._serialized_start=974
+  _globals['_ROLLBACKREQUEST']._serialized_end=1022
+  _globals['_REMOVEREQUEST']._serialized_start=1024
+  _globals['_REMOVEREQUEST']._serialized_end=1054
+  _globals['_REMOVERESPONSE']._serialized_start=1056
+  _globals['_REMOVERESPONSE']._serialized_end=1093
+  _globals['_DISCARDREQUEST']._serialized_start=1095
+  _globals['_DISCARDREQUEST']._serialized_end=1134
+  _globals['_DISCARDRESPONSE']._serialized_start=1136
+  _globals['_DISCARDRESPONSE']._serialized_end=1174
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1177
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=1802
 # @@protoc_insertion_point(module_scope)

@@ -130,6 +130,35 @@ class PutBlobResponse(google.protobuf.message.Message):
 Global___PutBlobResponse: typing_extensions.TypeAlias = PutBlobResponse
 
 @typing.final
+class PutSignatureRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BUNDLE_DIGEST_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    bundle_digest: builtins.str
+    signature: builtins.bytes
+    """a Sigstore bundle (JSON) as OpenSSF model-signing writes it"""
+    def __init__(
+        self,
+        *,
+        bundle_digest: builtins.str = ...,
+        signature: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bundle_digest", b"bundle_digest", "signature", b"signature"]) -> None: ...
+
+Global___PutSignatureRequest: typing_extensions.TypeAlias = PutSignatureRequest
+
+@typing.final
+class PutSignatureResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___PutSignatureResponse: typing_extensions.TypeAlias = PutSignatureResponse
+
+@typing.final
 class DeployRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -199,6 +228,7 @@ class Deployment(google.protobuf.message.Message):
     SINCE_UNIX_S_FIELD_NUMBER: builtins.int
     ARTEFACT_BYTES_FIELD_NUMBER: builtins.int
     TASK_FIELD_NUMBER: builtins.int
+    SIGNED_BY_FIELD_NUMBER: builtins.int
     model: builtins.str
     bundle_digest: builtins.str
     variant: builtins.str
@@ -208,6 +238,8 @@ class Deployment(google.protobuf.message.Message):
     since_unix_s: builtins.float
     artefact_bytes: builtins.int
     task: builtins.str
+    signed_by: builtins.str
+    """as the board knew the signer at the deployment; empty: nobody"""
     def __init__(
         self,
         *,
@@ -219,8 +251,9 @@ class Deployment(google.protobuf.message.Message):
         since_unix_s: builtins.float = ...,
         artefact_bytes: builtins.int = ...,
         task: builtins.str = ...,
+        signed_by: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["artefact_bytes", b"artefact_bytes", "bundle_digest", b"bundle_digest", "model", b"model", "reason", b"reason", "since_unix_s", b"since_unix_s", "state", b"state", "task", b"task", "variant", b"variant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artefact_bytes", b"artefact_bytes", "bundle_digest", b"bundle_digest", "model", b"model", "reason", b"reason", "signed_by", b"signed_by", "since_unix_s", b"since_unix_s", "state", b"state", "task", b"task", "variant", b"variant"]) -> None: ...
 
 Global___Deployment: typing_extensions.TypeAlias = Deployment
 

@@ -44,6 +44,11 @@ class DeploymentServiceStub(object):
                 request_serializer=edgetran_dot_v1_dot_deployment__pb2.PutBlobRequest.SerializeToString,
                 response_deserializer=edgetran_dot_v1_dot_deployment__pb2.PutBlobResponse.FromString,
                 _registered_method=True)
+        self.PutSignature = channel.unary_unary(
+                '/edgetran.v1.DeploymentService/PutSignature',
+                request_serializer=edgetran_dot_v1_dot_deployment__pb2.PutSignatureRequest.SerializeToString,
+                response_deserializer=edgetran_dot_v1_dot_deployment__pb2.PutSignatureResponse.FromString,
+                _registered_method=True)
         self.Deploy = channel.unary_stream(
                 '/edgetran.v1.DeploymentService/Deploy',
                 request_serializer=edgetran_dot_v1_dot_deployment__pb2.DeployRequest.SerializeToString,
@@ -84,6 +89,14 @@ class DeploymentServiceServicer(object):
     def PutBlob(self, request_iterator, context):
         """One blob in chunks, from the offset MissingBlobs named. The bytes are
         hashed on arrival and appear under their digest only when it matches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutSignature(self, request, context):
+        """A signature of a bundle whose manifest is on the board. It is kept, and looked at whenever
+        the bundle is to be used: whom the board trusts may change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +149,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.PutBlob,
                     request_deserializer=edgetran_dot_v1_dot_deployment__pb2.PutBlobRequest.FromString,
                     response_serializer=edgetran_dot_v1_dot_deployment__pb2.PutBlobResponse.SerializeToString,
+            ),
+            'PutSignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSignature,
+                    request_deserializer=edgetran_dot_v1_dot_deployment__pb2.PutSignatureRequest.FromString,
+                    response_serializer=edgetran_dot_v1_dot_deployment__pb2.PutSignatureResponse.SerializeToString,
             ),
             'Deploy': grpc.unary_stream_rpc_method_handler(
                     servicer.Deploy,
@@ -217,6 +235,33 @@ class DeploymentService(object):
             '/edgetran.v1.DeploymentService/PutBlob',
             edgetran_dot_v1_dot_deployment__pb2.PutBlobRequest.SerializeToString,
             edgetran_dot_v1_dot_deployment__pb2.PutBlobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/edgetran.v1.DeploymentService/PutSignature',
+            edgetran_dot_v1_dot_deployment__pb2.PutSignatureRequest.SerializeToString,
+            edgetran_dot_v1_dot_deployment__pb2.PutSignatureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,22 @@ _DeploymentServicePutBlobType = typing_extensions.TypeVar(
     ],
 )
 
+_DeploymentServicePutSignatureType = typing_extensions.TypeVar(
+    '_DeploymentServicePutSignatureType',
+    grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
+    ],
+)
+
 _DeploymentServiceDeployType = typing_extensions.TypeVar(
     '_DeploymentServiceDeployType',
     grpc.UnaryStreamMultiCallable[
@@ -137,7 +153,7 @@ _DeploymentServiceDiscardType = typing_extensions.TypeVar(
     ],
 )
 
-class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _DeploymentServicePutBlobType, _DeploymentServiceDeployType, _DeploymentServiceListDeploymentsType, _DeploymentServiceRollbackType, _DeploymentServiceRemoveType, _DeploymentServiceDiscardType]):
+class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _DeploymentServicePutBlobType, _DeploymentServicePutSignatureType, _DeploymentServiceDeployType, _DeploymentServiceListDeploymentsType, _DeploymentServiceRollbackType, _DeploymentServiceRemoveType, _DeploymentServiceDiscardType]):
     @typing.overload
     def __init__(self: DeploymentServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -147,6 +163,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _
         grpc.StreamUnaryMultiCallable[
             edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobRequest,
             edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+            edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployRequest,
@@ -180,6 +200,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _
             edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobRequest,
             edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+            edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployRequest,
             edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployEvent,
@@ -210,6 +234,11 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceMissingBlobsType, _
     hashed on arrival and appear under their digest only when it matches.
     """
 
+    PutSignature: _DeploymentServicePutSignatureType
+    """A signature of a bundle whose manifest is on the board. It is kept, and looked at whenever
+    the bundle is to be used: whom the board trusts may change.
+    """
+
     Deploy: _DeploymentServiceDeployType
     """verify, stage, probe, canary, switch; each step an event. A failed step leaves
     the model that served before in place. Then the new one is watched: it is
@@ -234,6 +263,10 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
     grpc.aio.StreamUnaryMultiCallable[
         edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobRequest,
         edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+        edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         edgetran_protos.generated.edgetran.v1.deployment_pb2.DeployRequest,
@@ -274,6 +307,16 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobResponse, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.deployment_pb2.PutBlobResponse]]:
         """One blob in chunks, from the offset MissingBlobs named. The bytes are
         hashed on arrival and appear under their digest only when it matches.
+        """
+
+    @abc.abstractmethod
+    def PutSignature(
+        self,
+        request: edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse, collections.abc.Awaitable[edgetran_protos.generated.edgetran.v1.deployment_pb2.PutSignatureResponse]]:
+        """A signature of a bundle whose manifest is on the board. It is kept, and looked at whenever
+        the bundle is to be used: whom the board trusts may change.
         """
 
     @abc.abstractmethod
