@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetran_devices import names
-from edgetran_protos.errors import EdgeTranError
+from edgetran_protos.errors import EdgeTranError, UsageError
+from edgetran_protos.signing import entries
 
+from edgetran_daemon.security.trusted_signers import FOLDER
 from edgetran_daemon.sensors import PowerSensor, known_sensors
 from edgetran_daemon.server import board_of, check_port, locked_state
 from edgetran_daemon.serving.worker_pythons import WorkerPythons
@@ -47,6 +50,8 @@ def findings(
     yield from _state(settings.state)
     yield _address(settings)
     yield _catalogue(settings)
+    if settings.require_signature:
+        yield _signers(settings)
     yield from _sensors(known_sensors(settings.sensors))
     yield from _buses(root)
     yield _clock(root, clock())
@@ -144,6 +149,22 @@ def _catalogue(settings: Settings) -> Finding:
         WARNING,
         f"{known}; EMULATED: {board.title}, figures are modelled ({board.calibration})",
     )
+
+
+def _signers(settings: Settings) -> Finding:
+    """Of a board that takes only what somebody signed whom it trusts."""
+    folder = settings.signers or settings.state / FOLDER
+    try:
+        found = [signer for signer, _ in entries(folder)]
+        if not importlib.util.find_spec("cryptography"):
+            raise UsageError("no cryptography", hint="pip install 'edgetran-daemon[tls]'")
+    except EdgeTranError as exc:
+        return Finding("signers", MISSING, f"{exc}: no bundle will be taken", exc.hint)
+    names = [signer.name for signer in found if not signer.revoked]
+    if not names:
+        hint = f"put public keys or certificates into {folder}"
+        return Finding("signers", WARNING, "nobody is trusted: no bundle will be taken", hint)
+    return Finding("signers", OK, f"{', '.join(names)}; bundles that others signed are refused")
 
 
 def _sensors(sensors: tuple[PowerSensor, ...]) -> Iterator[Finding]:

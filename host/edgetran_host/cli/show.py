@@ -57,9 +57,10 @@ def show_deployment(deployment: Deployment, board: BoardInfo, *, as_json: bool) 
     if as_json:
         print_json({"deployment": asdict(deployment), **_whose(board)})
         return
+    signed = f", signed by {deployment.signed_by}" if deployment.signed_by else ""
     print(
         f"{deployment.model} serves on {board.title}{_tag(board)}: {deployment.variant}, "
-        f"{deployment.artefact_bytes / 1e6:.1f} MB"
+        f"{deployment.artefact_bytes / 1e6:.1f} MB{signed}"
     )
 
 

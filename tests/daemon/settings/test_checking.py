@@ -17,6 +17,7 @@ from edgetran_daemon.main import main
 from edgetran_daemon.sensors import Places, Wiring
 from edgetran_daemon.settings.checking import MISSING, OK, WARNING, Finding, findings, serves
 from edgetran_daemon.settings.settings import Settings
+from edgetran_host.signing import make_key
 
 NOW_UNIX_S = 1.9e9
 
@@ -184,3 +185,15 @@ def test_without_any_runtime_it_says_how_to_get_one(tmp_path: Path) -> None:
     found = {entry["part"]: entry for entry in json.loads(done.stdout)}
     assert found["runtimes"]["state"] == MISSING
     assert "edgetran-daemon[onnxruntime]" in found["runtimes"]["hint"]
+
+
+def test_a_board_that_asks_for_signatures_says_whose(settings: Settings, root: Path) -> None:
+    assert "signers" not in checked(settings, root)
+    strict = dataclasses.replace(settings, require_signature=True)
+    assert checked(strict, root)["signers"].state == WARNING
+    folder = settings.state / "signers"
+    make_key(folder / "release.txt")  # no file of the folder's kind, whatever it holds
+    found = checked(strict, root)["signers"]
+    assert (found.state, "release" in found.detail) == (OK, True)
+    (folder / "release.pem").write_text("hello")
+    assert checked(strict, root)["signers"].state == MISSING
