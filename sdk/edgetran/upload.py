@@ -72,15 +72,10 @@ class Upload:
         for blob in lacking:
             self._put(blob, offsets[blob.digest], done)
             done += blob.size_bytes - offsets[blob.digest]
-        self._sign()
-        self._on_progress(Progress(STAGE, self._total, self._total))
-
-    def _sign(self) -> None:
-        """Signatures come last: the board keeps them beside the manifest."""
-        for signature in signatures_of(self._bundle.path):
-            request = PutSignatureRequest(bundle_digest=self._bundle.digest, signature=signature)
+        for request in _signatures(self._bundle):
             with translated(self._address):
                 self._stub.PutSignature(request, timeout=ASK_S, metadata=self._fence)
+        self._on_progress(Progress(STAGE, self._total, self._total))
 
     def _missing(self) -> dict[str, int]:
         """digest -> bytes the board already has of it."""
@@ -147,6 +142,9 @@ class AsyncUpload:
         for blob in lacking:
             await self._put(blob, offsets[blob.digest], done)
             done += blob.size_bytes - offsets[blob.digest]
+        for request in await asyncio.to_thread(_signatures, self._bundle):
+            with translated(self._address):
+                await self._stub.PutSignature(request, timeout=ASK_S, metadata=self._fence)
         self._on_progress(Progress(STAGE, self._total, self._total))
 
     async def missing_bytes(self) -> int:
@@ -189,6 +187,14 @@ def _chunks(
     for start in range(offset + CHUNK_BYTES, len(data), CHUNK_BYTES):
         on_progress(Progress(STAGE, done + start - offset, total, blob.file))
         yield PutBlobRequest(chunk=data[start : start + CHUNK_BYTES])
+
+
+def _signatures(bundle: Bundle) -> list[PutSignatureRequest]:
+    """They go last: the board keeps them beside the manifest."""
+    return [
+        PutSignatureRequest(bundle_digest=bundle.digest, signature=signature)
+        for signature in signatures_of(bundle.path)
+    ]
 
 
 def _ref(blob: Blob) -> BlobRef:

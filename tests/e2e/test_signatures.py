@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
-from edgetran import BundleUntrusted, NotPermitted, OlderBundle, UsageError
+from edgetran import BundleUntrusted, NotPermitted, OlderBundle, UsageError, connect_async
 from edgetran.board import Board
 from edgetran_host.cli.device import device
 from edgetran_host.signing import make_key, sign
@@ -129,6 +130,19 @@ def test_only_what_a_trusted_key_signed_is_loaded(
     assert any("signed by release" in step for step in steps)
     assert strict.board.predict(TEXTS, "one")[0].label
     assert strict.board.measure([(make(3, keys("release")), None)], runs=2, blocks=2)
+
+
+def test_signatures_are_sent_on_an_event_loop_too(
+    strict: Running, keys: Callable[[str], Path], make: Make
+) -> None:
+    strict.trust(keys("loop"))
+    bundle = make(1, keys("loop"))
+
+    async def work() -> str:
+        async with connect_async(strict.address) as board:
+            return (await board.deploy(bundle, model="loop")).signed_by
+
+    assert asyncio.run(work()) == "loop"
 
 
 def test_a_signature_sent_later_counts(
