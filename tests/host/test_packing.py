@@ -202,6 +202,31 @@ class TestCard:
         on_disk = [path.stat().st_size for path in (packed / "blobs").rglob("*") if path.is_file()]
         assert bundle.size_bytes == sum(on_disk)
 
+    def test_other_tools_read_its_config_and_annotations(
+        self, packed: Path, tmp_path: Path
+    ) -> None:
+        """By the names of ModelPack's specification, which allows no others."""
+        bundle = as_release(Bundle.open(packed), [], 7, tmp_path / "released.tar")
+        manifest = json.loads(bundle.manifest)
+        assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+        assert json.loads(bundle.read(manifest["config"]["digest"])) == {
+            "descriptor": {"name": "films", "version": "7", "licenses": ["Apache-2.0"]},
+            "config": {
+                "format": "onnx",
+                "precision": "fp32",
+                "capabilities": {"inputTypes": ["text"], "outputTypes": ["other"]},
+            },
+            "modelfs": {
+                "type": "layers",
+                "diffIds": [layer["digest"] for layer in manifest["layers"]],
+            },
+        }
+        assert manifest["annotations"] == {
+            "org.opencontainers.image.title": "films",
+            "org.opencontainers.image.version": "7",
+            "org.opencontainers.image.licenses": "Apache-2.0",
+        }
+
     def test_a_known_origin_adds_its_papers_and_changes_nothing_else(
         self, made: Made, packed: Path, tmp_path: Path
     ) -> None:
