@@ -135,7 +135,7 @@ def unfinished(fleet: Fleet) -> EdgeTranError | None:
     if away:
         named = ", ".join(away[:3]) + (" ..." if len(away) > 3 else "")
         return BoardError(
-            f"{len(away)} boards did not answer: {named}",
+            f"{len(away)} {'board' if len(away) == 1 else 'boards'} did not answer: {named}",
             hint="`edgetran fleet resume` when they are back, or with --follow",
         )
     return None

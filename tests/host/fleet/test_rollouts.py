@@ -291,7 +291,7 @@ def test_boards_that_come_late(
     given = ["--fleet", str(path), "--bundle", str(bundle.path), "--away", "0.1"]
     found = CliRunner().invoke(deploy_command, given)
     assert isinstance(found.exception, BoardError)
-    assert str(found.exception) == "1 boards did not answer: two"
+    assert str(found.exception) == "1 board did not answer: two"
     with path.open("a") as file:
         file.write(f'\n[[boards]]\nname = "three"\naddress = "{running.address("three")}"\n')
     assert report(read_fleet(path))["new"] == ["three"]
