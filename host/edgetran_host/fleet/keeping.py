@@ -10,16 +10,11 @@ from edgetran_protos.bundle import Bundle, check_digest_name
 
 
 def kept(fleet: Path, bundle: Path) -> Path:
-    """fleet.bundles/<hex>.tar, or a folder of that name; whole or not there."""
+    """fleet.bundles/<hex>.tar; whole or not there. It may have been signed since it last came."""
     hexes = check_digest_name(Bundle.open(bundle).digest)
-    place = fleet.with_suffix(".bundles") / f"{hexes}{bundle.suffix}"
-    if place.exists():
-        return place
+    place = fleet.with_suffix(".bundles") / f"{hexes}.tar"
     place.parent.mkdir(exist_ok=True)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    if bundle.is_dir():
-        shutil.copytree(bundle, partial)
-    else:
-        shutil.copyfile(bundle, partial)
+    shutil.copyfile(bundle, partial)
     os.replace(partial, place)
     return place
