@@ -130,12 +130,14 @@ def _standing(data: bytes, found: dict[str, str], signers: Signers | None) -> St
 
 
 def _leaf_print(signature: Signature) -> str:
+    """Empty: there is none that can be read."""
     from cryptography import x509
 
+    if not signature.chain:
+        return ""
     try:
-        leaf = x509.load_der_x509_certificate(signature.chain[0])
-        return fingerprint(leaf.public_key())
-    except (IndexError, ValueError, TypeError):
+        return fingerprint(x509.load_der_x509_certificate(signature.chain[0]).public_key())
+    except Exception:  # what it raises on other people's bytes is not documented
         return ""
 
 

@@ -84,7 +84,7 @@ class Signers:
             key = _supported(leaf.public_key())
             trusted = [certificate for _, certificate in self.certificates]
             path = path_to_root(leaf, others, trusted)
-        except (ValueError, TypeError) as exc:
+        except Exception as exc:  # what it raises on other people's bytes is not documented
             raise BundleUntrusted(
                 f"signed with a certificate that is not trusted here: {exc}",
                 hint="have its authority's certificate added to those that are trusted",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edgetran_host.signing import sign
+from edgetran_protos.errors import BundleUntrusted
+from edgetran_protos.signing import Signers
 
 from tests.protos.signing.conftest import Specimen, verdict
 
@@ -270,8 +275,6 @@ def signed_with(specimen: Specimen, chain: Chain, home: Path) -> Specimen:
 
 
 def _base64(certificate: x509.Certificate) -> bytes:
-    import base64
-
     return base64.b64encode(certificate.public_bytes(serialization.Encoding.DER))
 
 
@@ -283,6 +286,36 @@ def test_both_accept(case: str, specimen: Specimen, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", BAD)
 def test_both_refuse(case: str, specimen: Specimen, tmp_path: Path) -> None:
     assert not verdict(signed_with(specimen, BAD[case](), tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore")  # of what is odd in certificates that are
+def test_changed_bytes_in_certificates() -> None:
+    """Fixed draws: whatever reads them, one kind of error comes out."""
+    rng, (signer, sent, trusted) = random.Random(1), plain()
+    signers = Signers({}, [("root", trusted[0].certificate)], frozenset())
+    good = [base64.b64decode(_base64(one.certificate)) for one in (signer, *sent)]
+    for _ in range(600):
+        chain = [bytearray(der) for der in good]
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            der = rng.choice(chain)
+            der[rng.randrange(len(der))] = rng.randrange(256)
+        material = {"x509CertificateChain": {"certificates": [_raw(der) for der in chain]}}
+        envelope = {
+            "payload": "",
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": ""}],
+        }
+        raw = {
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": material,
+            "dsseEnvelope": envelope,
+        }
+        with pytest.raises(BundleUntrusted):
+            signers.verify(json.dumps(raw).encode())
+
+
+def _raw(der: bytes) -> dict[str, str]:
+    return {"rawBytes": base64.b64encode(der).decode()}
 
 
 def test_many_alike_cost_little(specimen: Specimen, tmp_path: Path) -> None:
