@@ -22,6 +22,7 @@ from edgetran import BoardError, BoardUnreachable, NotPermitted, paired, pairing
 from edgetran_daemon.faults import POINTS, VARIABLE
 from edgetran_daemon.main import main
 from edgetran_daemon.security.certificates import Certificates, key_pem, new_key, pem, signed
+from edgetran_host.signing import make_key
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import UsageError
 from edgetran_protos.generated.edgetran.v1.pairing_pb2 import PairResponse
@@ -126,11 +127,29 @@ def test_a_paired_client_does_what_its_role_allows(state: Path, home: Home, bund
                 lambda: board.rollback("home"),
                 lambda: board.discard(bundle.digest),
                 lambda: board.measure([(bundle.digest, None)]),
+                lambda: board.add_signer("mine", b""),
+                lambda: board.remove_signer("mine"),
             ):
                 with pytest.raises(NotPermitted, match="'infer'") as caught:
                     forbidden()
                 assert "--role" in caught.value.hint
             assert [d.model for d in board.deployments()] == ["home"]
+
+
+def test_whom_the_board_trusts_to_sign_is_for_admins(
+    state: Path, home: Home, tmp_path: Path
+) -> None:
+    Certificates(state / "pairing").make()
+    public, _ = make_key(tmp_path / "release.pem")
+    with guarded(state) as address:
+        let_in(state, address, "deploy")
+        with edgetran.connect(address) as board, pytest.raises(NotPermitted, match="'deploy'"):
+            board.add_signer("release", public.read_bytes())
+        home("carol")
+        let_in(state, address, "admin", "carol")
+        with edgetran.connect(address) as board:
+            board.add_signer("release", public.read_bytes())
+            assert [one.name for one in board.signers().signers] == ["release"]
 
 
 def test_by_hand_with_the_code_typed_at_the_prompt(

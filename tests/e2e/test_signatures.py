@@ -201,6 +201,10 @@ def test_a_new_key_takes_over_from_an_old_one(
         board.add_signer("again", old.with_suffix(".pub").read_bytes())
     with pytest.raises(UsageError, match="private key"):
         board.add_signer("oops", new.read_bytes())
+    with pytest.raises(UsageError, match="too large"):
+        board.add_signer("oops", b"#" * (1 << 20) + new.with_suffix(".pub").read_bytes())
+    with pytest.raises(UsageError, match="neither a public key"):
+        board.add_signer("oops", b"hello")
     with pytest.raises(UsageError, match="trusted already"):
         board.add_signer("new", new.with_suffix(".pub").read_bytes())
     with pytest.raises(UsageError, match="no signer"):

@@ -103,7 +103,7 @@ def entries(path: Path) -> List[Tuple[Signer, Any]]:
     Raises BoardError.
     """
     if path.is_file():
-        return [(signer, value) for signer, value in read_signers(path.stem, path.read_bytes())]
+        return [(signer, value) for signer, value in read_signers(path.stem, _limited(path))]
     found = []
     for folder, revoked in ((path, False), (path / REVOKED, True)):
         for file in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -119,6 +119,8 @@ def entries(path: Path) -> List[Tuple[Signer, Any]]:
 def read_signers(name: str, data: bytes, *, revoked: bool = False) -> List[Tuple[Signer, Any]]:
     """The public key or the certificates of a PEM file. Raises UsageError."""
     x509, forms = _cryptography()
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"{name} is too large for keys or certificates")
     if b"PRIVATE KEY" in data:
         raise UsageError(
             f"{name} holds a private key, which must stay with whoever signs",
@@ -205,10 +207,7 @@ def _revoked(name: str, found: str) -> BundleUntrusted:
 
 def _limited(file: Path) -> bytes:
     with file.open("rb") as opened:
-        data = opened.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise UsageError(f"{file.name} is too large for keys or certificates")
-    return data
+        return opened.read(MAX_FILE_BYTES + 1)
 
 
 def _cryptography() -> Tuple[Any, Any]:
