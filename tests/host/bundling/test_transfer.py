@@ -18,9 +18,11 @@ from edgetran_host.bundling.repository import Repository
 from edgetran_host.bundling.signatures import signatures_of
 from edgetran_host.bundling.transfer import copy, pull, push
 from edgetran_host.inspecting import check
+from edgetran_host.signing import make_key, sign, standings
 from edgetran_protos.bundle import MEDIA_WEIGHTS, Bundle, write_bundle
 from edgetran_protos.errors import BundleCorrupt, BundleError, BundleMissing, UsageError
 from edgetran_protos.layout import write_layout
+from edgetran_protos.signing import Signers
 
 from tests.registry_server import PASSWORD, USER, ListingFront, RegistryServer, bad_line
 
@@ -102,6 +104,24 @@ def test_signatures_go_along_and_change_no_digest(
     assert signatures_of(tmp_path / "back.tar") == SIGNATURES
     copy(str(tmp_path / "back.tar"), str(tmp_path / "copied"))
     assert signatures_of(check(tmp_path / "copied").path) == SIGNATURES
+
+
+def test_who_signed_is_known_after_the_way(
+    tiny: ModuleType, place: Reference, tmp_path: Path
+) -> None:
+    """Real signatures, of two; also where another program wrote the layout's index."""
+    bundle = tiny.make(tmp_path / "small.tar")
+    for name in ("alice", "bob"):
+        make_key(tmp_path / f"{name}.pem")
+        sign(bundle.path, tmp_path / f"{name}.pem")
+    push(bundle.path, place, insecure=True)
+    pulled = pull(place, tmp_path / "back", insecure=True)
+    index = json.loads((pulled.path / "index.json").read_text())
+    index["manifests"][0]["annotations"] = {"org.opencontainers.image.ref.name": "7"}
+    (pulled.path / "index.json").write_text(json.dumps(index))
+    trusted = Signers.of(tmp_path / "alice.pub", tmp_path / "bob.pub")
+    found = standings(Bundle.open(pulled.path), trusted)
+    assert sorted(one.signer for one in found) == ["alice", "bob"]
 
 
 def test_a_registry_that_lists_referrers_itself_is_asked(
