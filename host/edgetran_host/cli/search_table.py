@@ -11,12 +11,15 @@ from rich.table import Table
 
 from edgetran_host.cli.show import print_json
 from edgetran_host.cosearch.figures import (
+    FORETOLD,
+    FORETOLD_NOTE,
     OPTIONS,
     TITLES,
     as_option,
     change,
     figure,
     line_of,
+    marked,
 )
 
 STOPPED = {
@@ -57,7 +60,7 @@ def _show_chosen(console: Console, result: Mapping[str, Any], chosen: Mapping[st
             _scattered(chosen, name),
             figure(name, reference[name]),
             change(name, value, reference[name]),
-            figure(name, chosen["first_seen"]["outcome"][name]),
+            marked(name, chosen["first_seen"]["outcome"][name], _first_sources(chosen)),
             chosen["sources"].get(name, ""),
         )
     console.print(table)
@@ -66,12 +69,19 @@ def _show_chosen(console: Console, result: Mapping[str, Any], chosen: Mapping[st
         f"[dim]value {chosen['value']:+.3f} (first seen {chosen['first_seen']['value']:+.3f}), "
         f"trial {chosen['trial']}; figures are means of {count} new evaluations[/dim]"
     )
+    if FORETOLD in _first_sources(chosen).values():
+        console.print(f"[dim]{FORETOLD_NOTE}[/dim]")
     for name, limit in result["limits"].items():
         if limit is not None:
             room = 1 - chosen["outcome"][name] / limit
             console.print(
                 f"[dim]{TITLES[name]} limit {figure(name, limit)}: {room:.0%} of room[/dim]"
             )
+
+
+def _first_sources(chosen: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = chosen["first_seen"].get("sources", {})  # older results have none
+    return found
 
 
 def _scattered(chosen: Mapping[str, Any], name: str) -> str:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from edgetran_host.cli.progress import PLAIN_PERIOD_S, clock
 from edgetran_host.cosearch.brief import Brief
-from edgetran_host.cosearch.figures import TITLES, figure, line_of
+from edgetran_host.cosearch.figures import FORETOLD, FORETOLD_NOTE, TITLES, line_of, marked
 from edgetran_host.cosearch.history import Entry
 from edgetran_host.cosearch.readable import summary
 from edgetran_host.cosearch.standing import (
@@ -30,6 +30,7 @@ from edgetran_host.cosearch.standing import (
     leading_front,
     outcome_of,
     ranked,
+    sources_of,
     value_of,
 )
 
@@ -100,6 +101,7 @@ class LiveView:
             *_leading(standing),
             *self._working(),
             _latest(standing, self._wide),
+            *([Text(FORETOLD_NOTE, style="dim")] if _foretold(standing) else []),
         )
 
     def _paid(self, standing: Standing, elapsed_s: float) -> Table:
@@ -161,7 +163,8 @@ def _leading(standing: Standing) -> list[RenderableType]:
         lines.append(
             _line("best", f"[bold]{value:+.2f}[/bold] on {pair.place.id}, trial {best.number}")
         )
-        lines.append(_line("", escape(line_of(asdict(outcome_of(best))))))
+        told = line_of(asdict(outcome_of(best)), sources_of(best))
+        lines.append(_line("", escape(told)))
         lines.append(_line("", f"[dim]{escape(summary(pair))}[/dim]"))
     else:
         lines.append(_line("best", "nothing yet that keeps the limits"))
@@ -169,6 +172,11 @@ def _leading(standing: Standing) -> list[RenderableType]:
     lines.append(_line("front", f"{front} pairs no other beats; {kept}"))
     lines.append(_line("busy", escape(busy) or "-"))
     return lines
+
+
+def _foretold(standing: Standing) -> int:
+    """Evaluations whose costs no board was asked for."""
+    return sum(FORETOLD in sources_of(one).values() for one in standing.ended)
 
 
 def _line(label: str, text: str) -> Text:
@@ -201,7 +209,7 @@ def _row(brief: Brief, entry: Entry, names: list[str]) -> list[str]:
     outcome = outcome_of(entry)
     value = "untrained" if outcome.score is None else f"{value_of(brief, entry):+.2f}"
     mark = "" if brief.goal.keeps(outcome) else "[red]over[/red] "
-    cells = [figure(name, getattr(outcome, name)) for name in names]
+    cells = [marked(name, getattr(outcome, name), sources_of(entry)) for name in names]
     return [str(entry.number), place, f"{mark}{value}", *cells]
 
 
@@ -229,9 +237,10 @@ class PlainLines:
             f"best {best:+.3f} on {found[0].request.pair.place.id}" if found else "none feasible"
         )
         failed = f", {standing.failed} failed" if standing.failed else ""
+        foretold = f", {_foretold(standing)} foretold" if _foretold(standing) else ""
         self._say(
             f"{standing.stage:<10} {len(standing.ended)}/{standing.total}  {leads}"
-            f"  {standing.trainings:.2f} trainings{failed}  {clock(standing.elapsed_s)}"
+            f"  {standing.trainings:.2f} trainings{foretold}{failed}  {clock(standing.elapsed_s)}"
         )
 
     def progress(self, event: Progress) -> None:
@@ -254,6 +263,7 @@ class JsonLines:
             "done": len(standing.ended),
             "total": standing.total,
             "failed": standing.failed,
+            "foretold": _foretold(standing),
             "trainings": standing.trainings,
             "elapsed_s": standing.elapsed_s,
             "best": None if best is None else best.number,

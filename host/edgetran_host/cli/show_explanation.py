@@ -34,7 +34,9 @@ def show_explanation(found: Explanation, searched: Searched) -> None:
 
 def _figures(console: Console, found: Explanation) -> None:
     _title(console, "figures; nine of ten draws of the models by all trials, and without this one")
-    table = _table("", "seen", "is", "by all trials", "foretold", "limit", "room")
+    limited = any(one.limit is not None for one in found.figures)
+    names = ["", "seen", "is", "by all trials", "without it", *["limit"] * limited]
+    table = _table(*names, padding=1 if limited and console.width < WIDE else 2)
     for one in found.figures:
         if one.seen is not None:
             table.add_row(
@@ -43,10 +45,16 @@ def _figures(console: Console, found: Explanation) -> None:
                 one.source,
                 between(one.name, one.believed),
                 between(one.name, one.foretold),
-                UNKNOWN if one.limit is None else figure(one.name, one.limit),
-                "" if one.room is None else f"{one.room:+.0%}",
+                *[_limit(one)] * limited,
             )
     console.print(table)
+
+
+def _limit(one: Figure) -> str:
+    """The room that is left in a line of its own."""
+    if one.limit is None or one.room is None:
+        return UNKNOWN
+    return f"{figure(one.name, one.limit)}\n[dim]{one.room:+.0%} room[/dim]"
 
 
 def _of_one(one: Figure) -> str:
@@ -138,10 +146,15 @@ def _title(console: Console, text: str) -> None:
     console.print(f"\n[italic]{text}[/italic]")
 
 
-def _table(*columns: str, wrap: bool = False) -> Table:
-    """wrap: the last column holds sentences."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline")
+def _table(*columns: str, wrap: bool = False, padding: int = 2) -> Table:
+    """The first column gives way where a line is too short. wrap: the last holds sentences."""
+    table = Table(box=None, padding=(0, padding, 0, 0), header_style="bold underline")
     for at, column in enumerate(columns):
-        last = wrap and at == len(columns) - 1
-        table.add_column(column, justify="left" if at == 0 or last else "right", no_wrap=not last)
+        wraps = at == 0 or (wrap and at == len(columns) - 1)
+        table.add_column(
+            column,
+            justify="left" if wraps else "right",
+            no_wrap=not wraps,
+            overflow="fold",
+        )
     return table

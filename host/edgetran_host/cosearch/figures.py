@@ -22,6 +22,8 @@ OPTIONS = {
 }
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"))
 UNKNOWN = "-"
+FORETOLD, MARK = "foretold", "~"  # before a figure that a surrogate foretold: nothing was asked
+FORETOLD_NOTE = f"{MARK} foretold by a surrogate of what was measured on the same place"
 
 
 def figure(name: str, value: float | None) -> str:
@@ -32,6 +34,11 @@ def figure(name: str, value: float | None) -> str:
         return f"{100 * value:.1f} %"
     factor, prefix = next(one for one in PREFIXES if value >= one[0] or one == PREFIXES[-1])
     return f"{_three(value / factor)} {prefix}{UNITS[name]}"
+
+
+def marked(name: str, value: float | None, sources: Mapping[str, str]) -> str:
+    """As `figure`, with the mark of what was foretold."""
+    return f"{MARK if sources.get(name) == FORETOLD else ''}{figure(name, value)}"
 
 
 def as_option(name: str, value: float, up: bool = True) -> str:
@@ -50,12 +57,16 @@ def change(name: str, value: float | None, reference: float | None) -> str:
     if name == "score":
         return f"{100 * (value - reference):+.1f} points"
     ratio = reference / value
+    if f"{ratio:.3g}" == "1":
+        return "the same"
     return f"{ratio:.3g}x less" if ratio >= 1 else f"{1 / ratio:.3g}x more"
 
 
-def line_of(outcome: Mapping[str, Any]) -> str:
+def line_of(outcome: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
     """All figures that are known, in a line."""
-    found = [f"{TITLES[name].split()[0]} {figure(name, outcome[name])}" for name in TITLES]
+    found = [
+        f"{TITLES[name].split()[0]} {marked(name, outcome[name], sources or {})}" for name in TITLES
+    ]
     return "  ".join(one for one in found if not one.endswith(UNKNOWN))
 
 

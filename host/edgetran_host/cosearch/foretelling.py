@@ -25,6 +25,7 @@ from edgetran_host.surrogates.surrogate import SURE_ROWS, Surrogate, fit_surroga
 
 USUAL_WIDTH = 0.05  # of the interval's half, as a share of the value
 GROWTH = 1.5  # of the rows between two fits
+ROUNDING = 1e-9
 MOST_ROWS = 28  # a fit takes half a second; with more it looks for effects of whole campaigns
 
 Cost = dict[str, Any]
@@ -123,3 +124,10 @@ def undecided(cost: Cost, limits: Limits) -> bool:
         if limit is not None and interval is not None and interval[0] <= limit <= interval[1]:
             return True
     return False
+
+
+def wide(cost: Cost, width: float) -> bool:
+    """Whether an interval's half is a larger share of its value than that; any is than 0."""
+    intervals = {name: cost[f"{name}_interval"] for name in MEASURES}
+    known = [interval[1] / cost[name] - 1 for name, interval in intervals.items() if interval]
+    return width <= 0 or any(share > width * (1 + ROUNDING) for share in known)

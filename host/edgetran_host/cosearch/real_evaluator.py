@@ -33,7 +33,7 @@ from edgetran_host.cosearch.assignment import (
 )
 from edgetran_host.cosearch.bundle_shelf import BundleShelf
 from edgetran_host.cosearch.evaluator import Evaluation, Evaluator, Request
-from edgetran_host.cosearch.foretelling import USUAL_WIDTH, Foreteller, undecided
+from edgetran_host.cosearch.foretelling import USUAL_WIDTH, Foreteller, undecided, wide
 from edgetran_host.cosearch.goal import COSTS, Goal, Limits
 from edgetran_host.cosearch.outcome import Outcome
 from edgetran_host.cosearch.pair import Pair, Place
@@ -95,6 +95,7 @@ class RealEvaluator(Evaluator):
         self._product = ProductSpace(
             space_around(seed.config, seed.name, assignment.more_kinds), self._boards.places()
         )
+        self._foretell_width = foretell_width
         self._foreteller = Foreteller(ledger, COST, foretell_width)
         self._shelf = BundleShelf(
             self.folder / "bundles" / str(self.vocabulary or "all"), self._write_bundle
@@ -166,8 +167,9 @@ class RealEvaluator(Evaluator):
     def _foretold(self, key: Mapping[str, Any], pair: Pair) -> dict[str, Any] | None:
         """Once foretold, always foretold alike, until it is measured."""
         found = self._ledger.find(FORETOLD, key)
-        if found is not None:  # maybe by a search with other limits
-            return None if undecided(found, self.limits) else found
+        if found is not None:  # maybe by a search with other limits, or that minded less
+            unsure = wide(found, self._foretell_width) or undecided(found, self.limits)
+            return None if unsure else found
         found = self._foreteller.cost(key, pair.place.id, pair.architecture, self.limits)
         return None if found is None else self._ledger.put(FORETOLD, key, found)
 

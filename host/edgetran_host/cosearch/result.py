@@ -15,7 +15,7 @@ from edgetran_host.cosearch.outcome import Outcome
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.readable import summary
 from edgetran_host.cosearch.search_config import SearchConfig
-from edgetran_host.cosearch.standing import SEARCH, leading_front, outcome_of, value_of
+from edgetran_host.cosearch.standing import SEARCH, leading_front, outcome_of, sources_of, value_of
 
 
 def search_result(
@@ -62,7 +62,11 @@ def _confirmed(brief: Brief, one: Confirmed) -> dict[str, Any]:
         "evaluations": len(one.again),
         "sources": one.sources,
         "keeps_limits": one.kept,
-        "first_seen": {"value": value_of(brief, one.first), "outcome": asdict(_first(one))},
+        "first_seen": {
+            "value": value_of(brief, one.first),
+            "outcome": asdict(_first(one)),
+            "sources": dict(sources_of(one.first)),
+        },
     }
 
 
@@ -72,8 +76,13 @@ def _first(one: Confirmed) -> Outcome:
 
 def _seen(brief: Brief, entry: Entry) -> dict[str, Any]:
     found = asdict(outcome_of(entry))
-    value = value_of(brief, entry)
-    return {**_pair(entry.request.pair), "trial": entry.number, "value": value, "outcome": found}
+    return {
+        **_pair(entry.request.pair),
+        "trial": entry.number,
+        "value": value_of(brief, entry),
+        "outcome": found,
+        "sources": dict(sources_of(entry)),
+    }
 
 
 def _blocked(brief: Brief, block: Blocked) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,11 @@ def ignore_standing(standing: Standing) -> None:
 def outcome_of(entry: Entry) -> Outcome:
     assert entry.evaluation is not None
     return entry.evaluation.outcome
+
+
+def sources_of(entry: Entry) -> Mapping[str, str]:
+    """Of each figure, how it came to be; none, where the entry gave nothing."""
+    return {} if entry.evaluation is None else entry.evaluation.sources
 
 
 def value_of(brief: Brief, entry: Entry) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from edgetran_host.cli.search import search
-from edgetran_host.cosearch.figures import as_option, figure
+from edgetran_host.cosearch.figures import as_option, change, figure
 from edgetran_host.cosearch.views.searched import read_search
 from edgetran_host.job.units import parse
 from edgetran_protos.errors import BudgetError, EdgeTranError
@@ -86,6 +86,13 @@ def test_mistakes(oracle: Path, tmp_path: Path, options: tuple[str, ...], says: 
     assert isinstance(found.exception, EdgeTranError)
     assert says in str(found.exception)
     assert found.exception.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(2.0, "2x less"), (8.0, "2x more"), (4.001, "the same"), (None, "-")]
+)
+def test_changes_are_told_in_words(value: float | None, said: str) -> None:
+    assert change("peak_power_w", value, 4.0) == said
 
 
 @pytest.mark.slow

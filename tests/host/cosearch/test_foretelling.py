@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgetran_host.cosearch.foretelling import Foreteller
+from edgetran_host.cosearch.foretelling import Foreteller, wide
 from edgetran_host.cosearch.goal import Limits
 from edgetran_host.ledger import Ledger
 from edgetran_host.space.architecture import Architecture
@@ -92,3 +92,13 @@ def test_it_is_silent_where_it_cannot_know(
 def test_width_nothing_switches_it_off(tmp_path: Path) -> None:
     teller = Foreteller(filled(tmp_path, 20, 0.0), "cost", 0.0)
     assert teller.cost(key(DESIGNS[-1]), "rpi4", DESIGNS[-1], Limits()) is None
+
+
+def test_what_is_kept_is_too_wide_for_who_asks_for_more(sure: Foreteller) -> None:
+    found = sure.cost(key(DESIGNS[30]), "rpi4", DESIGNS[30], Limits())
+    assert found is not None
+    half = found["latency_s_interval"][1] / found["latency_s"] - 1
+    assert [wide(found, width) for width in (0.0, 0.9 * half, half, 0.05)] == [
+        *(True, True),
+        *(False, False),
+    ]

@@ -274,6 +274,8 @@ def test_the_commands_say_the_same(
     for one in explained.figures:
         assert one.seen is None or figure(one.name, one.seen) in said
     assert "foretold by sums of work" in said
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said  # eighty columns hold it all
+    assert re.search(r"latency +\S+ \w+ +modelled ", said)
     listed = CliRunner().invoke(runs, ["list", "--runs", str(run.parent), "--json"])
     assert json.loads(listed.stdout) == find_searches(run.parent)
     unfinished = CliRunner().invoke(runs, ["show", str(run)])

@@ -15,7 +15,7 @@ from edgetran_host.cosearch.outputs import OutputModels
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.readable import summary
 from edgetran_host.cosearch.sensitivity import Sensitivity, Spread, sensitivities, spread_of
-from edgetran_host.cosearch.standing import outcome_of, value_of
+from edgetran_host.cosearch.standing import outcome_of, sources_of, value_of
 from edgetran_host.cosearch.views.differences import design_words, differences, nearest
 from edgetran_host.cosearch.views.layer_costs import LayerCosts, layer_costs
 from edgetran_host.cosearch.views.one_step import Step, one_step
@@ -127,13 +127,12 @@ def _figures(
     for name in NAMES:
         values = [getattr(outcome_of(one), name) for one in evaluated]
         known = [value for value in values if value is not None]
-        assert entry.evaluation is not None
         found.append(
             Figure(
                 name=name,
                 seen=_mean(name, known),
                 evaluations=len(known),
-                source=dict(entry.evaluation.sources).get(name, ""),
+                source=sources_of(evaluated[-1]).get(name, ""),
                 interval=_interval(name, evaluated[0]),
                 believed=believed.get(name),
                 foretold=foretold.get(name),

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetran_host.cosearch.figures import TITLES, figure
+from edgetran_host.cosearch.figures import FORETOLD, FORETOLD_NOTE, TITLES, figure, marked
 from edgetran_host.cosearch.history import Entry
 from edgetran_host.cosearch.oracle import Oracle
 from edgetran_host.cosearch.readable import summary
 from edgetran_host.cosearch.sensitivity import sensitivities
-from edgetran_host.cosearch.standing import outcome_of, value_of
+from edgetran_host.cosearch.standing import outcome_of, sources_of, value_of
 from edgetran_host.cosearch.views.drawing import (
     budget_picture,
     coordinates_picture,
@@ -37,7 +37,8 @@ SEED = 0  # the same trials give the same page
 OWN_STYLE = (
     "td,th{padding:.25em .5em;font-size:13px}td:last-child{font-weight:400;background:none;"
     "white-space:normal;text-align:left}tr.chosen td{background:#eef6ee;font-weight:600}"
-    "tr.over td{color:#8c959f}.figures{width:auto}body{max-width:1150px}"
+    "tr.over td{color:#8c959f}.figures{width:auto}.figures td:last-child{text-align:right}"
+    "body{max-width:1150px}"
 )
 ASSUMED = "ASSUMED: every figure is an oracle's. Nothing was trained, and no board was asked."
 FRONT_NOTE = (
@@ -103,6 +104,9 @@ def search_body(
         yield from outlook_body(searched)
     yield _picture("What was paid for", budget_picture(searched), _spent(searched))
     yield f"<h2>Trials</h2>{_trials(searched)}"
+    foretold = sum(FORETOLD in sources_of(one).values() for one in searched.entries)
+    if foretold:
+        yield f'<p class="note">{FORETOLD_NOTE}: of {foretold} evaluations.</p>'
     request = html.escape(json.dumps(dict(searched.brief.request), indent=2, default=str))
     yield f"<h2>Request</h2><pre>{request}</pre>"
 
@@ -127,13 +131,15 @@ def _standing(searched: Searched) -> Iterator[str]:
     )
     again = len(searched.again(pair))
     means = _means(searched)
-    head = ["", "first seen", f"mean of {again} more", "reference", "limit"]
+    last = (searched.again(pair) or [chosen])[-1]
+    head = ["", "first seen", f"mean of {again} more", "is", "reference", "limit"]
     rows = [_row("th", head)]
     for name, title in TITLES.items():
         limit = None if name == "score" else getattr(searched.brief.goal.limits, name)
         first, of_reference = getattr(outcome_of(chosen), name), getattr(reference, name)
-        cells = [first, means.get(name), of_reference, limit]
-        rows.append(_row("td", [title, *(figure(name, cell) for cell in cells)]))
+        seen = [marked(name, first, sources_of(chosen)), figure(name, means.get(name))]
+        given = [figure(name, of_reference), figure(name, limit)]
+        rows.append(_row("td", [title, *seen, sources_of(last).get(name, ""), *given]))
     yield f'<table class="figures">{"".join(rows)}</table>'
 
 
@@ -188,7 +194,7 @@ def _cells(searched: Searched, one: Entry) -> list[str]:
         return [*cells, *[""] * (len(TITLES) + 2), one.error or summary(pair)]
     outcome = outcome_of(one)
     value = "" if outcome.score is None else f"{value_of(searched.brief, one):+.3f}"
-    figures = [figure(name, getattr(outcome, name)) for name in TITLES]
+    figures = [marked(name, getattr(outcome, name), sources_of(one)) for name in TITLES]
     cost = f"{one.evaluation.training_cost:.2f}"
     return [*cells, value, *figures, cost, summary(pair)]
 
