@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from edgetran import BundleUntrusted, NotPermitted, OlderBundle, UsageError, connect_async
 from edgetran.board import Board
 from edgetran_host.cli.device import device
+from edgetran_host.job.running import check_takes_unsigned
 from edgetran_host.signing import make_key, sign
 from edgetran_protos.bundle import Bundle, model_name, write_bundle
 
@@ -258,6 +259,12 @@ with Board({strict.address!r}) as board:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("role admin") == 2
     assert "x" not in {one.name for one in strict.board.signers().signers}
+
+
+def test_a_search_is_refused_before_it_begins(strict: Running) -> None:
+    with pytest.raises(UsageError, match="nobody signed") as found:
+        check_takes_unsigned(strict.board)
+    assert "bundle sign" in found.value.hint
 
 
 def test_signatures_go_with_their_bundle(

@@ -51,6 +51,7 @@ def run_job(
         edgetran.connect("local", threads=count) as reference,
     ):
         check_runtime(board.describe())
+        check_takes_unsigned(board)
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
             work = Workbench(
@@ -68,6 +69,19 @@ def check_runtime(board: BoardInfo) -> None:
         raise UsageError(
             f"{board.board} cannot run the designs of the search: {missing}",
             hint=f"pip install 'edgetran-daemon[{RUNTIME}]' on the board",
+        )
+
+
+def check_takes_unsigned(board: edgetran.Board) -> None:
+    """What a search tries nobody signs, and a board that asks for signatures measures none of it.
+
+    Raises UsageError.
+    """
+    if board.signers().required:
+        raise UsageError(
+            f"{board.address} takes only signed bundles, and a search tries what nobody signed",
+            hint="search on another board, or an emulated one; then `edgetran bundle sign` the"
+            " run's bundle.tar and `edgetran deploy --bundle` it",
         )
 
 

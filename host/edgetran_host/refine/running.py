@@ -34,7 +34,7 @@ from edgetran_host.job.origin import origin_of
 from edgetran_host.job.releasing import CHOSEN
 from edgetran_host.job.report import write_report
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
-from edgetran_host.job.running import check_runtime, free_cores
+from edgetran_host.job.running import check_runtime, check_takes_unsigned, free_cores
 from edgetran_host.job.searching import Reference
 from edgetran_host.job.teacher import check_same_request, fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
@@ -103,6 +103,7 @@ def refine_run(
         edgetran.connect("local", threads=count) as reference,
     ):
         check_runtime(board.describe())
+        check_takes_unsigned(board)
         with run.locked():
             work = Workbench(
                 config, task, seed, run, count, on_progress, board, reference, allow_older
