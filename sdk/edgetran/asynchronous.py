@@ -28,6 +28,7 @@ from edgetran.results import (
     Deployment,
     LeaseState,
     Measurement,
+    OnPiece,
     Prediction,
     SensorReport,
     TelemetrySample,
@@ -172,6 +173,7 @@ class AsyncBoard:
         self,
         subjects: Sequence[Subject],
         *,
+        on_piece: Optional[OnPiece] = None,
         on_progress: OnProgress = ignore,
         **asked: Union[int, float],
     ) -> list[Measurement]:
@@ -187,6 +189,7 @@ class AsyncBoard:
                 for bundle, variant in subjects
             ],
             lease_token=self.lease_token,
+            samples=on_piece is not None,
             **asked,  # type: ignore[arg-type]
         )
         records = []
@@ -196,6 +199,9 @@ class AsyncBoard:
                 async for event in call:
                     if event.HasField("record"):
                         records.append(convert.measurement(event.record))
+                    elif event.HasField("piece"):
+                        if on_piece is not None:
+                            on_piece(convert.piece(event.piece))
                     elif event.HasField("progress"):
                         step = event.progress
                         on_progress(Progress(step.stage, step.done, step.total))

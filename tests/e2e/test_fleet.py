@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from edgetran import Board
 from edgetran_host.cli.deploy import deploy
 from edgetran_host.cli.fleet import fleet
+from edgetran_host.cli.verify import verify
+from edgetran_host.measuring.record_directory import read_record
 from edgetran_protos.errors import BoardError
 
 pytestmark = pytest.mark.slow
@@ -71,6 +73,10 @@ def test_measured_boards(addresses: dict[str, str], tiny: ModuleType, tmp_path: 
         assert figures["latency_p99_s"]["promised"] == 30.0
         assert figures["agreement"]["delivered"] == 1.0
     assert set(map(serves, addresses.values())) == {first.digest}
+    for name in addresses:
+        record = path.with_suffix(".records") / "1" / name
+        assert run(verify, [str(record)]).exit_code == 0
+        assert read_record(record).pieces
 
     halted = run(deploy, [*given, str(second.path), "--stop-if", "p50>1ns"])
     assert isinstance(halted.exception, BoardError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from edgetran_host.fleet.delivered import (
 )
 from edgetran_host.fleet.fleet_file import FleetBoard
 from edgetran_host.fleet.work import Work
+from edgetran_host.measuring.record_directory import RecordDirectory
 
 ATTEMPTS = 3  # a busy moment of a board is no broken promise
 RUNS, BLOCKS, LEAST_BLOCK_S, WARMUP_S = 200, 2, 0.3, 2.0  # of a measurement
@@ -45,7 +47,7 @@ async def check(
         accuracy = await _asked(board, plan.model, digest, work.labelled)
         found = Delivered.of(None, agreement=agreement, accuracy=accuracy)
         for _ in range(ATTEMPTS):
-            record = await _measured(work, board, digest, variant)
+            record = await _measured(work, entry.name, board, variant)
             found = Delivered.of(record, agreement=agreement, accuracy=accuracy)
             faults = _faults(work, entry, place, variant, found)
             if not (faults or found.unsure) or record is None:
@@ -65,16 +67,22 @@ async def _asked(
     return Answered(len(rows), await right_answers(board, model, digest, rows))
 
 
-async def _measured(work: Work, board: AsyncBoard, digest: str, variant: str) -> Measurement | None:
+async def _measured(work: Work, name: str, board: AsyncBoard, variant: str) -> Measurement | None:
+    """The record of the last attempt stays, raw samples included, for `edgetran verify`."""
     if not work.plan.measured:
         return None
+    folder = work.records / name
+    shutil.rmtree(folder, ignore_errors=True)
+    kept = RecordDirectory.create(folder)
     (record,) = await board.measure(
-        [(digest, variant)],
+        [(work.bundle.digest, variant)],
+        on_piece=lambda piece: kept.add(piece.data, piece.begun),
         runs=RUNS,
         blocks=BLOCKS,
         min_block_s=LEAST_BLOCK_S,
         warmup_limit_s=WARMUP_S,
     )
+    kept.finish(record.document)
     return record
 
 

@@ -203,6 +203,7 @@ def _work(
         pace=pace,
         labelled=ready.labelled,
         on_progress=on_progress,
+        records=fleet.path.with_suffix(".records") / str(rollout.id),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edgetran.progress import OnProgress, Progress
 
@@ -27,6 +28,7 @@ class Work:
     pace: Pace
     labelled: Sequence[Known]  # rows that every board is asked
     on_progress: OnProgress
+    records: Path  # of the boards' measurements, a folder each
     halt: asyncio.Event = field(default_factory=asyncio.Event)  # nothing more is begun
     _rows: dict[str, BoardRow] = field(default_factory=dict)  # the ledger's: nobody else writes
 
