@@ -77,8 +77,7 @@ class Signers:
         raise BundleUntrusted("signed with none of the keys that are trusted here")
 
     def _by_chain(self, signature: Signature) -> Tuple[str, EllipticCurvePublicKey]:
-        from cryptography import x509
-
+        x509, _ = _cryptography()
         try:
             leaf, *others = (x509.load_der_x509_certificate(der) for der in signature.chain)
             key = _supported(leaf.public_key())

@@ -6,6 +6,7 @@ import base64
 import datetime
 import json
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edgetran_host.signing import sign
-from edgetran_protos.errors import BundleUntrusted
+from edgetran_protos.errors import BundleUntrusted, EdgeTranError, UsageError
 from edgetran_protos.signing import Signers
 
 from tests.protos.signing.conftest import Specimen, verdict
@@ -314,7 +315,23 @@ def test_changed_bytes_in_certificates() -> None:
             signers.verify(json.dumps(raw).encode())
 
 
-def _raw(der: bytes) -> dict[str, str]:
+def test_without_cryptography_it_says_what_is_missing(
+    signed_once: Specimen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board may lack it; unsigned bundles need none of it."""
+    signer, _, trusted = plain()
+    raw = signed_once.read()
+    chain = {"certificates": [_raw(base64.b64decode(_base64(signer.certificate)))]}
+    raw["verificationMaterial"] = {"x509CertificateChain": chain}
+    signers = Signers({}, [("root", trusted[0].certificate)], frozenset())
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match="cryptography"):
+        signers.verify(json.dumps(raw).encode())
+    with pytest.raises(EdgeTranError, match="cryptography"):
+        Signers.of(signed_once.trusted)
+
+
+def _raw(der: bytes | bytearray) -> dict[str, str]:
     return {"rawBytes": base64.b64encode(der).decode()}
 
 
