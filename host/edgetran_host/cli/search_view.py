@@ -40,6 +40,8 @@ WORK_PERIOD_S = 30.0  # a log hears of what single evaluations do at most this o
 BAR = 24
 ASSUMED = "ASSUMED: figures of an oracle, not of boards"
 WIDE = 110  # columns, from which designs are shown beside trials
+FIGURES = 60  # columns that a trial's figures take
+LEAST_PLACE = 12  # columns of its place
 
 
 class View(Protocol):
@@ -55,7 +57,7 @@ def search_view(name: str, *, assumed: bool, as_json: bool) -> Iterator[View]:
     if as_json:
         yield JsonLines()
     elif console.is_terminal:
-        view = LiveView(name, assumed, wide=console.width >= WIDE)
+        view = LiveView(name, assumed, console.width)
         with Live(
             get_renderable=view.render,
             console=console,
@@ -68,8 +70,8 @@ def search_view(name: str, *, assumed: bool, as_json: bool) -> Iterator[View]:
 
 
 class LiveView:
-    def __init__(self, name: str, assumed: bool, wide: bool) -> None:
-        self._wide = wide
+    def __init__(self, name: str, assumed: bool, width: int) -> None:
+        self._width = width
         self._title = Text(name, style="bold")
         if assumed:
             self._title.append(f"  {ASSUMED}", style="yellow")
@@ -100,7 +102,7 @@ class LiveView:
             self._paid(standing, elapsed_s),
             *_leading(standing),
             *self._working(),
-            _latest(standing, self._wide),
+            _latest(standing, self._width),
             *([Text(FORETOLD_NOTE, style="dim")] if _foretold(standing) else []),
         )
 
@@ -185,7 +187,8 @@ def _line(label: str, text: str) -> Text:
     return line
 
 
-def _latest(standing: Standing, wide: bool) -> Table:
+def _latest(standing: Standing, width: int) -> Table:
+    wide = width >= WIDE
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline", expand=False)
     names = [name for name in TITLES if name != "size_bytes"]
     table.add_column("trial", justify="right", no_wrap=True)
@@ -198,19 +201,30 @@ def _latest(standing: Standing, wide: bool) -> Table:
     ended = sorted(standing.ended, key=lambda one: one.ended.timestamp() if one.ended else 0.0)
     for one in ended[-LATEST:][::-1]:
         design = Text(summary(one.request.pair), no_wrap=True, overflow="ellipsis")
-        table.add_row(*_row(standing.brief, one, names), *([design] if wide else []))
+        place = one.request.pair.place.id
+        if not wide:
+            place = shortened(place, max(LEAST_PLACE, width - FIGURES))
+        cells = _row(standing.brief, one, names)
+        table.add_row(str(one.number), escape(place), *cells, *([design] if wide else []))
     return table
 
 
 def _row(brief: Brief, entry: Entry, names: list[str]) -> list[str]:
-    place = escape(entry.request.pair.place.id)
     if entry.evaluation is None:
-        return [str(entry.number), place, "failed", *[""] * len(names)]
+        return ["failed", *[""] * len(names)]
     outcome = outcome_of(entry)
     value = "untrained" if outcome.score is None else f"{value_of(brief, entry):+.2f}"
     mark = "" if brief.goal.keeps(outcome) else "[red]over[/red] "
     cells = [marked(name, getattr(outcome, name), sources_of(entry)) for name in names]
-    return [str(entry.number), place, f"{mark}{value}", *cells]
+    return [f"{mark}{value}", *cells]
+
+
+def shortened(text: str, width: int) -> str:
+    """Its two ends, which tell boards apart, and precisions."""
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[head + 1 - width :]}"
 
 
 class PlainLines:

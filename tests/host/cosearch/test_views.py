@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 from dataclasses import replace
@@ -12,17 +13,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from edgetran_host.cli.runs import runs
+from edgetran_host.cli.search_view import LiveView
 from edgetran_host.cli.show_explanation import show_explanation
 from edgetran_host.cosearch.brief import Brief
 from edgetran_host.cosearch.evaluator import Evaluation, Request
-from edgetran_host.cosearch.figures import figure
-from edgetran_host.cosearch.goal import Limits
-from edgetran_host.cosearch.history import Asked, History
+from edgetran_host.cosearch.figures import FORETOLD_NOTE, figure
+from edgetran_host.cosearch.goal import COSTS, Limits
+from edgetran_host.cosearch.history import Asked, Entry, History
 from edgetran_host.cosearch.layer_features import exact_terms
 from edgetran_host.cosearch.moves import step
-from edgetran_host.cosearch.pair import Pair
+from edgetran_host.cosearch.pair import Pair, Place
 from edgetran_host.cosearch.space import ProductSpace
-from edgetran_host.cosearch.standing import value_of
+from edgetran_host.cosearch.standing import SEARCH, Budget, Standing, value_of
 from edgetran_host.cosearch.views.differences import NO_DIFFERENCE, differences, nearest
 from edgetran_host.cosearch.views.explaining import Explanation, explain
 from edgetran_host.cosearch.views.finding import find_search, find_searches
@@ -37,6 +39,7 @@ from edgetran_host.space.design_space import DesignSpace
 from edgetran_protos.errors import UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.host.cosearch.toy_world import PLACES, PRODUCT, outcome_of, toy_goal
 
@@ -282,6 +285,40 @@ def test_the_commands_say_the_same(
     assert isinstance(unfinished.exception, UsageError)
     with pytest.raises(UsageError, match="not the oracle"):
         searched.load_oracle(run / "search.json")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_live_view_has_room_for_every_figure(searched: Searched, width: int) -> None:
+    """Of places with long names, and of figures that were foretold."""
+
+    def far(entry: Entry) -> Entry:
+        pair = replace(entry.request.pair, place=PLACES[0])
+        evaluation = entry.evaluation and replace(
+            entry.evaluation, sources=dict.fromkeys(COSTS, "foretold")
+        )
+        return replace(entry, request=replace(entry.request, pair=pair), evaluation=evaluation)
+
+    entries = tuple(far(one) for one in searched.entries)
+    place = Place("jetson-nano:cpu", "onnxruntime", "int8")
+    named = tuple(
+        replace(one, request=replace(one.request, pair=replace(one.request.pair, place=place)))
+        for one in entries
+    )
+    goal = replace(searched.brief.goal, references={place: outcome_of(entries[0].request.pair)})
+    view = LiveView("search-toy", assumed=False, width=width)
+    view.standing(Standing(replace(searched.brief, goal=goal), Budget(18), SEARCH, named, 1.0, 18))
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(view.render())
+    said = console.export_text()
+    rows = re.findall(r"^ *\d+ {2}jetson-\S+int8 .*$", said, re.MULTILINE)
+    shown = sorted((one for one in named if not one.pending), key=lambda one: one.ended)[-8:]
+    assert len(rows) == len(shown)
+    for row, one in zip(reversed(rows), shown):
+        if one.evaluation is not None:
+            outcome = one.evaluation.outcome
+            assert f"~{figure('latency_s', outcome.latency_s)} " in row
+            assert f"~{figure('peak_power_w', outcome.peak_power_w)}" in row
+    assert FORETOLD_NOTE in said
 
 
 @pytest.mark.slow
