@@ -4,7 +4,7 @@
     python benchmarks/results.py FOLDER --rivals --ablations SST-2,MRPC,CoLA
     python benchmarks/results.py FOLDER --table benchmarks/results.json
 
-A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 10MB` for an
+A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB` for an
 emulated Jetson Nano, refined. Its rivals get its final shape, or three of the seed's layers, in one
 go, and as many rows to learn from; its ablations begin from the same searched model. Every
 graph is run on the task's dev rows, and what it says of each row is kept, so that differences can
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import encode, load_task
-from edgetran_host.training.recipes import effort
+from edgetran_host.training import recipes
 from edgetran_host.transfer import transfer
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import EdgeTranError
@@ -52,7 +52,7 @@ from edgetran_protos.errors import EdgeTranError
 GLUE = Path(__file__).resolve().parents[2] / "shared" / "data" / "glue"
 TASKS = ("SST-2", "MRPC", "RTE", "CoLA", "STS-B", "QNLI-mini")
 SEEDS = 3
-TARGET, EFFORT, MAX_SIZE_BYTES = "nano", "standard", 10e6
+TARGET, EFFORT, MAX_SIZE_BYTES = "nano", "standard", 8.4e6
 CELL, ONE_SHOT, TRUNCATED, LAYERS = "edgetran", "one-shot", "truncated", 3
 RIVALS = (ONE_SHOT, TRUNCATED)
 ABLATIONS = {  # name -> what `edgetran refine` is told
@@ -92,6 +92,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--rivals", action="store_true")
     parser.add_argument("--ablations", default="", help="tasks to take the refinement apart on")
+    parser.add_argument("--trials", type=int, help="of the search, if not as many as usual")
+    parser.add_argument("--rounds", type=int, help="of the refinement, likewise")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--part", help="TASK:SEED:WAY, in this process")
@@ -158,6 +160,8 @@ def start(given: argparse.Namespace, part: Part) -> subprocess.Popen[bytes]:
     home.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, str(given.folder), "--data", str(given.data)]
     command += ["--pretrained", given.pretrained, "--part", f"{part.task}:{part.seed}:{part.way}"]
+    command += ["--trials", str(given.trials)] if given.trials else []
+    command += ["--rounds", str(given.rounds)] if given.rounds else []
     with open(home / f"{part.name}.log", "ab") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, "EDGETRAN_HOME": str(home)}
@@ -167,6 +171,9 @@ def start(given: argparse.Namespace, part: Part) -> subprocess.Popen[bytes]:
 def done(given: argparse.Namespace, part: Part) -> None:
     """Does one part, and keeps its figures and what its graphs say of the dev rows."""
     started = time.monotonic()
+    if given.trials:
+        usual = recipes.effort(EFFORT)
+        recipes.EFFORTS = {**recipes.EFFORTS, EFFORT: replace(usual, trials=given.trials)}
     run = given.folder / "runs" / part.cell.name
     try:
         if part.way == CELL:
@@ -174,7 +181,7 @@ def done(given: argparse.Namespace, part: Part) -> None:
         elif part.way in RIVALS:
             found, outputs = rival(run, part.way)
         else:
-            found, outputs = ablation(given.folder, run, part)
+            found, outputs = ablation(given, run, part)
     except EdgeTranError as error:
         raise SystemExit(f"{error}; {error.hint}") from error
     path = kept(given.folder, part)
@@ -198,7 +205,7 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         random_seed=part.seed,
     )
     searched = run_job(config, run, threads=1)
-    refined = refine_run(run, settings(EFFORT), threads=1)
+    refined = refine_run(run, settings(EFFORT, rounds=given.rounds), threads=1)
     rows = {row["key"]: row for row in searched["rows"]}
     rows["searched"] = rows.pop("chosen")
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
@@ -220,6 +227,8 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         "sequence_length": bench.sequence_length,
         "dev_rows": len(bench.split.dev),
         "device": device_name(),
+        "spent": dataclasses.asdict(bench.effort)
+        | {"rounds": len(refined["refinement"]["rounds"])},
     }
     return found, outputs | {"labels": labels_of(bench)}
 
@@ -229,13 +238,13 @@ def refined_bundle(run: Path) -> Path:
     return refined if refined.exists() else run / "bundle.tar"
 
 
-def ablation(folder: Path, run: Path, part: Part) -> Found:
+def ablation(given: argparse.Namespace, run: Path, part: Part) -> Found:
     """The refinement of a copy of the run, told to leave something out."""
-    own = folder / "ablations" / part.name
+    own = given.folder / "ablations" / part.name
     if not (own / "result.json").exists():
         shutil.copytree(run, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns(REFINED))
     told: dict[str, Any] = ABLATIONS[part.way]
-    refined = refine_run(own, settings(EFFORT, **told), threads=1)
+    refined = refine_run(own, settings(EFFORT, rounds=given.rounds, **told), threads=1)
     row = {row["key"]: row for row in refined["rows"]}["chosen"]
     outputs = outputs_of(bench_of(own), Bundle.open(refined_bundle(own)), row["variant"])
     return {"rows": {part.way: row}, "tree": refined["refinement"]}, {part.way: outputs}
@@ -255,14 +264,14 @@ def rival(run: Path, way: str) -> Found:
         child = nursery.child(searched)
         for node in path:
             assert node.weights is not None
-            shape = dataclasses.replace(child.model.config, architecture=node.architecture)
-            child = dataclasses.replace(child, model=transfer(child.model, node.weights, shape))
+            shape = replace(child.model.config, architecture=node.architecture)
+            child = replace(child, model=transfer(child.model, node.weights, shape))
     else:
         whole = nursery.space().seed_point()
-        child = nursery.child(dataclasses.replace(whole, layers=LAYERS, precision="int8"))
+        child = nursery.child(replace(whole, layers=LAYERS, precision="int8"))
     rows = rows_seen(bench, path)
     taught = len(bench.split.taught)
-    recipe = dataclasses.replace(bench.effort.final_recipe, epochs=rows / taught)
+    recipe = replace(bench.effort.final_recipe, epochs=rows / taught)
     folder = bench.run.path.parent.parent / "rivals" / f"{run.name}-{way}"
     told = targets(bench, teacher, tokenizer_json)
     nursery.distil(child, told, recipe, taught, folder / "checkpoint", way)
@@ -312,7 +321,7 @@ def parameters(child: Child) -> int:
 def bench_of(run: Path) -> Bench:
     directory = RunDirectory(run)
     config = directory.config()
-    task = load_task(config.data, limit=effort(config.effort).distillation_rows)
+    task = load_task(config.data, limit=recipes.effort(config.effort).distillation_rows)
     return Bench(config, task, load_seed(config.seed), directory, 1, lambda event: None)
 
 

@@ -36,6 +36,7 @@ def quantise_dynamic(source: Path, target: Path, calibration: Encoded | None = N
     if calibration is not None:
         smooth(model, products, calibration)
     _quantise_tables(model.graph, tables)
+    del model.graph.value_info[:]  # of the tables as they were; the quantiser infers its own
     try:
         _quantise_products(model, products, target)
     except (ValueError, RuntimeError) as exc:
