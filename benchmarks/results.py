@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import encode, load_task
-from edgetran_host.training import recipes
+from edgetran_host.training import predict, recipes
 from edgetran_host.transfer import transfer
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import EdgeTranError
@@ -184,12 +184,14 @@ def done(given: argparse.Namespace, part: Part) -> None:
             found, outputs = ablation(given, run, part)
     except EdgeTranError as error:
         raise SystemExit(f"{error}; {error.hint}") from error
-    path = kept(given.folder, part)
+    keep(given.folder, part, {"seconds": round(time.monotonic() - started), **found}, outputs)
+
+
+def keep(folder: Path, part: Part, found: dict[str, Any], outputs: dict[str, np.ndarray]) -> None:
+    path = kept(folder, part)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = path.with_suffix(".npz")
-    np.savez_compressed(arrays, **outputs)
-    figures = {**dataclasses.asdict(part), "seconds": round(time.monotonic() - started), **found}
-    write_atomically(path, json.dumps(figures, indent=1).encode())
+    np.savez_compressed(path.with_suffix(".npz"), **outputs)
+    write_atomically(path, json.dumps({**asdict(part), **found}, indent=1).encode())
 
 
 Found = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -205,32 +207,31 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         random_seed=part.seed,
     )
     searched = run_job(config, run, threads=1)
-    refined = refine_run(run, settings(EFFORT, rounds=given.rounds), threads=1)
+    bench = bench_of(run)
     rows = {row["key"]: row for row in searched["rows"]}
     rows["searched"] = rows.pop("chosen")
-    rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
-    bundles = {
-        "seed-fp32": run / "baselines" / "seed.tar",
-        "seed-int8": run / "baselines" / "seed.tar",
-        "seed-int8-trimmed": run / "baselines" / "seed-trimmed.tar",
-        "searched": run / "bundle.tar",
-        "refined": refined_bundle(run),
-    }
-    bench = bench_of(run)
+    searched_as = Bundle.open(run / "bundle.tar"), rows["searched"]["variant"]
+    teacher, tokenizer_json = fine_tuned_seed(bench)
+    own = bench.encode(bench.split.dev, tokenizer_json)
     outputs = {
-        key: outputs_of(bench, Bundle.open(bundles[key]), row["variant"])
-        for key, row in rows.items()
+        "labels": own.labels,
+        "seed-fp32": predict(teacher, own),
+        "searched": outputs_of(bench, *searched_as),
     }
+    keep(given.folder, replace(part, way="searched"), {"rows": dict(rows)}, outputs)
+    refined = refine_run(run, settings(EFFORT, rounds=given.rounds), threads=1)
+    rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
+    refined_as = Bundle.open(refined_bundle(run)), rows["refined"]["variant"]
+    outputs["refined"] = outputs_of(bench, *refined_as)
     found = {
         "rows": rows,
         "tree": refined["refinement"],
         "sequence_length": bench.sequence_length,
         "dev_rows": len(bench.split.dev),
         "device": device_name(),
-        "spent": dataclasses.asdict(bench.effort)
-        | {"rounds": len(refined["refinement"]["rounds"])},
+        "spent": asdict(bench.effort) | {"rounds": len(refined["refinement"]["rounds"])},
     }
-    return found, outputs | {"labels": labels_of(bench)}
+    return found, outputs
 
 
 def refined_bundle(run: Path) -> Path:
@@ -290,7 +291,7 @@ def rival(run: Path, way: str) -> Found:
         "parameters": parameters(child),
         "artefact_bytes": size,
         "rows_seen": rows,
-        "cost": dataclasses.asdict(cost),
+        "cost": asdict(cost),
     }
     return {"rows": {way: found}}, {way: outputs_of(bench, built.bundle, variant)}
 
@@ -337,11 +338,6 @@ def outputs_of(bench: Bench, bundle: Bundle, variant: str) -> np.ndarray:
         graph = Path(folder) / "model.onnx"
         graph.write_bytes(bundle.read(chosen.digest))
         return run_graph(chosen.runtime, graph, data)
-
-
-def labels_of(bench: Bench) -> np.ndarray:
-    data = encode(bench.seed.tokenizer_json, bench.split.dev, bench.sequence_length, bench.task)
-    return data.labels
 
 
 def device_name() -> str:

@@ -16,7 +16,6 @@ from edgetran_host.training.threads import compute_threads
 BATCH_ROWS = 64
 
 
-@torch.inference_mode()
 def predict(
     model: TextModel,
     data: Encoded,
@@ -30,7 +29,8 @@ def predict(
     order = np.argsort(lengths_of(data), kind="stable")
     outputs = np.empty((len(data), model.config.outputs), np.float32)
     device = compute_device()
-    with compute_threads(threads), moved(model, device):
+    # The model moves outside of inference mode: what moves inside can never learn again.
+    with compute_threads(threads), moved(model, device), torch.inference_mode():
         for at in range(0, len(order), BATCH_ROWS):
             rows = order[at : at + BATCH_ROWS]
             batch = take(data, rows).to(device)

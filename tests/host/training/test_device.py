@@ -57,6 +57,18 @@ def test_predicts_what_the_cpu_does(
 
 
 @on_cuda
+def test_learns_after_it_answered(toy: Toys, fresh: Models, tmp_path: Path) -> None:
+    task, data, _ = toy("classes", rows=44)
+    model = fresh(3)
+    before = predict(model, data)
+    fine_tune(model, data, task, Recipe(1, 8, 3e-3), checkpoint=tmp_path)
+    model(
+        *(torch.from_numpy(x) for x in (data.input_ids, data.attention_mask, data.token_type_ids))
+    ).sum().backward()
+    assert np.abs(predict(model, data) - before).max() > 0
+
+
+@on_cuda
 def test_learns_what_the_cpu_does(
     toy: Toys, fresh: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
