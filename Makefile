@@ -53,7 +53,12 @@ wheels: $(READY) ## build the five wheels into dist/
 bench: $(READY) ## the benchmarks, ours and the alternative side by side
 	@for b in $(filter-out $(WITH_DATA:%=benchmarks/bench_%.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
+results: $(READY) ## the table of docs/results.md: six tasks, three seeds, rivals, ablations (a day on two cores; goes on)
+	@$(BIN)/python benchmarks/results.py runs/results --processes 2 --rivals --ablations SST-2,MRPC,CoLA
+	@$(BIN)/python benchmarks/results.py runs/results --table runs/results/results.json
+	@$(BIN)/python benchmarks/results_page.py runs/results/results.json runs/results/results.png
+
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .venv-clients demo runs .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo test test-all check protos wheels bench clean
+.PHONY: help setup demo test test-all check protos wheels bench results clean

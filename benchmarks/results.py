@@ -44,6 +44,7 @@ from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import encode, load_task
+from edgetran_host.tasks.scoring import METRICS, PARTS
 from edgetran_host.training import predict, recipes
 from edgetran_host.transfer import transfer
 from edgetran_protos.bundle import Bundle
@@ -53,7 +54,9 @@ GLUE = Path(__file__).resolve().parents[2] / "shared" / "data" / "glue"
 TASKS = ("SST-2", "MRPC", "RTE", "CoLA", "STS-B", "QNLI-mini")
 SEEDS = 3
 TARGET, EFFORT, MAX_SIZE_BYTES = "nano", "standard", 8.4e6
-CELL, ONE_SHOT, TRUNCATED, LAYERS = "edgetran", "one-shot", "truncated", 3
+CELL, SEARCHED, SEED = "edgetran", "searched", "seed-fp32"
+ONE_SHOT, TRUNCATED, LAYERS = "one-shot", "truncated", 3
+RESAMPLES = 1_000
 RIVALS = (ONE_SHOT, TRUNCATED)
 ABLATIONS = {  # name -> what `edgetran refine` is told
     "no growth": {"without": ("growth",)},
@@ -209,16 +212,16 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
     searched = run_job(config, run, threads=1)
     bench = bench_of(run)
     rows = {row["key"]: row for row in searched["rows"]}
-    rows["searched"] = rows.pop("chosen")
-    searched_as = Bundle.open(run / "bundle.tar"), rows["searched"]["variant"]
+    rows[SEARCHED] = rows.pop("chosen")
+    searched_as = Bundle.open(run / "bundle.tar"), rows[SEARCHED]["variant"]
     teacher, tokenizer_json = fine_tuned_seed(bench)
     own = bench.encode(bench.split.dev, tokenizer_json)
     outputs = {
         "labels": own.labels,
-        "seed-fp32": predict(teacher, own),
-        "searched": outputs_of(bench, *searched_as),
+        SEED: predict(teacher, own),
+        SEARCHED: outputs_of(bench, *searched_as),
     }
-    keep(given.folder, replace(part, way="searched"), {"rows": dict(rows)}, outputs)
+    keep(given.folder, replace(part, way=SEARCHED), {"rows": dict(rows)}, outputs)
     refined = refine_run(run, settings(EFFORT, rounds=given.rounds), threads=1)
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
     refined_as = Bundle.open(refined_bundle(run)), rows["refined"]["variant"]
@@ -349,10 +352,75 @@ def device_name() -> str:
 
 
 def write_table(folder: Path, table: Path) -> None:
-    found = [json.loads(file.read_text()) for file in sorted((folder / "parts").glob("*.json"))]
-    lines = [json.dumps(one, separators=(",", ":")) for one in found]
-    write_atomically(table, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
-    print(f"{len(found)} parts")
+    """What every cell's run has by now, and the parts that are finished."""
+    cells = [cell_figures(folder, run) for run in sorted(folder.glob("runs/*"))]
+    others = [json.loads(file.read_text()) for file in sorted(folder.glob("parts/*.json"))]
+    raw = {
+        "format": "edgetran-results",
+        "version": 1,
+        "target": TARGET,
+        "effort": asdict(recipes.effort(EFFORT)),
+        "max_size_bytes": MAX_SIZE_BYTES,
+        "cells": [cell for cell in cells if cell],
+        "parts": [part for part in others if part["way"] not in (CELL, SEARCHED)],
+    }
+    lines = json.dumps(raw, separators=(",", ":")).replace('{"task"', '\n {"task"')
+    write_atomically(table, (lines + "\n").encode())
+    print(f"{len(raw['cells'])} cells, {len(raw['parts'])} other parts")
+
+
+def cell_figures(folder: Path, run: Path) -> dict[str, Any]:
+    """Empty before the seed is fine-tuned."""
+    task, seed, _ = run.name.rsplit("-", 2)
+    stages = {file.stem: json.loads(file.read_text()) for file in run.glob("stages/*.json")}
+    if "seed" not in stages:
+        return {}
+    part = Part(task, int(seed))
+    found: dict[str, Any] = {"task": task, "seed": int(seed), "fine_tuned": stages["seed"]}
+    if "data" in stages:
+        found |= {key: stages["data"][key] for key in ("sequence_length", "metric")}
+        found["row_counts"] = stages["data"]["rows"]
+    if "search" in stages:
+        search = stages["search"]
+        found["reference"] = search["reference"]
+        found["trials"] = [
+            {key: trial[key] for key in ("design", "score", "cost")} for trial in search["trials"]
+        ]
+    if "trained" in stages:
+        found["chosen"] = stages["trained"]
+    for way in (SEARCHED, CELL):
+        path = kept(folder, replace(part, way=way))
+        if path.exists():
+            told = json.loads(path.read_text())
+            found |= {key: told[key] for key in ("rows", "tree", "device", "spent") if key in told}
+            found["differences"] = differences(path.with_suffix(".npz"), found["metric"])
+    return found
+
+
+def differences(arrays: Path, metric: str) -> dict[str, dict[str, float]]:
+    """In points, from the fine-tuned seed's; 95 % by rows drawn anew, the same for both."""
+    outputs = dict(np.load(arrays))
+    labels = outputs.pop("labels").astype(float)
+    guesses = {
+        way: (given[:, 0] if given.shape[1] == 1 else given.argmax(1)).astype(float)
+        for way, given in outputs.items()
+    }
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
+
+    def value(way: str, at: np.ndarray | slice) -> float:
+        names = PARTS[metric]
+        return sum(METRICS[name](guesses[way][at], labels[at]) for name in names) / len(names)
+
+    found = {}
+    for way in guesses:
+        if way == SEED:
+            continue
+        apart = [100 * (value(way, at) - value(SEED, at)) for at in drawn]
+        low, high = np.quantile(apart, (0.025, 0.975))
+        whole = 100 * (value(way, slice(None)) - value(SEED, slice(None)))
+        found[way] = {"points": whole, "low": float(low), "high": float(high)}
+    return found
 
 
 if __name__ == "__main__":
