@@ -120,9 +120,10 @@ class Boshcode(Designer):
     def draws(self, pairs: Sequence[Pair], count: int = DRAWS) -> np.ndarray:
         """(count, n) what the goal may come to, by all trials; -inf where a limit breaks.
 
-        One draw of a design's score serves all its boards.
+        One draw of a design's score serves all its boards. What is pending changes nothing,
+        so a search that was killed promotes alike.
         """
-        models, rng = self._models(), self._rng()
+        models, rng = self._models(), np.random.default_rng([self.seed, len(self.trials)])
         belief = models.believe(pairs)
         normal = rng.standard_normal((count, *belief.mean.shape))
         designs: dict[Architecture, int] = {}

@@ -48,6 +48,10 @@ class Designer(abc.ABC):
         self.trials.clear()
         self.update(trials)
 
+    def draws(self, pairs: Sequence[Pair]) -> np.ndarray | None:
+        """(s, n) what the goal may come to, -inf where a limit breaks; None: has no models."""
+        return None
+
     def give_up(self, pair: Pair) -> None:
         """The pair gave nothing: its board was lost, its training diverged."""
         self.failed.append(pair)

@@ -150,7 +150,9 @@ class Running:
         seen = self._seen()
         if not self._conduct.promote or not pairs_of(seen):
             return None
-        draws = seen_draws(seen, self._history.brief.goal, np.random.default_rng(len(seen)))
+        draws = self._designer.draws(pairs_of(seen))
+        if draws is None:
+            draws = seen_draws(seen, self._history.brief.goal, np.random.default_rng(len(seen)))
         asked = {(one.request.pair.id, one.request.fidelity) for one in self._entries}
         wanted = promotions(seen, draws, most=len(seen))
         wanted = [one for one in wanted if (one.pair.id, one.fidelity) not in asked]

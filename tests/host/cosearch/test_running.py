@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from edgetran_host.cosearch.methods import METHODS, Choice, make_designer
 from edgetran_host.cosearch.oracle import Oracle
 from edgetran_host.cosearch.outcome import Outcome, Trial
 from edgetran_host.cosearch.pair import Pair, Place
+from edgetran_host.cosearch.plain_methods import RandomSearch
 from edgetran_host.cosearch.running import FAILURES, Conduct, Running
 from edgetran_host.cosearch.space import ProductSpace
 from edgetran_host.cosearch.standing import Budget, leading_front, outcome_of, ranked, value_of
@@ -122,6 +123,22 @@ def test_a_larger_budget_continues(tmp_path: Path, whole: History) -> None:
     assert run(history, ToyEvaluator(), 16, parallel=3) == "evaluations"
     assert len(history.entries()) == 16
     assert told(history)[:10] == told(whole)[:10]
+
+
+def test_a_designer_s_own_models_say_what_is_trained_longer(tmp_path: Path) -> None:
+    """Here they are sure of the first pair, whatever it scored."""
+
+    class Sure(RandomSearch):
+        def draws(self, pairs: Sequence[Pair]) -> np.ndarray:
+            return np.repeat(-np.arange(len(pairs))[None], 8, axis=0)
+
+    history = history_in(tmp_path)
+    conduct = Conduct("me", fidelity="transfer", promote=True)
+    designer = Sure(PRODUCT, 3)
+    Running(ToyEvaluator(), designer, history, Budget(6), conduct).run()
+    asked = [one.request for one in history.entries()]
+    assert [one.fidelity for one in asked] == ["transfer", "short", "full"] + 3 * ["transfer"]
+    assert asked[0].pair == asked[1].pair == asked[2].pair
 
 
 def test_a_pair_that_fails_is_not_tried_again(tmp_path: Path) -> None:
