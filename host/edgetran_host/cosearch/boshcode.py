@@ -58,6 +58,7 @@ from edgetran_host.space.architecture import Architecture
 STARTS = 10
 PRICED_STARTS = 5  # relatives, since a stranger costs a whole training
 PRICED_BEST, PRICED_CHANCES = 8, 32  # trials that a draw by chance descends from; of so many
+TIED = 30  # trials up to which a query is one block repeated: few can tell what a block is worth
 STARTING, BY_CHANCE = "one of the first, before any model", "by chance"  # reasons
 QUANTILE_EVERY = 4
 DENSE = 40  # trials up to which scales are learnt anew every LEARN_EVERY
@@ -221,12 +222,12 @@ class Boshcode(Designer):
                 found = found - self._pricing.discount(pairs, self.trials)
             return found
 
-        parents = self._parents(models)
-        starts = candidates(self._product, parents, rng, self._effort)
+        parents, tied = self._parents(models), self._tied()
+        starts = candidates(self._product, parents, rng, self._effort, tied)
         if self._pricing is not None:
             starts += everywhere(parents, self._product)
-        climbed = climb(value, self._product, starts, taken, rng, self._effort)
-        if len(self.trials) % GRADIENT_EVERY or not climbed:
+        climbed = climb(value, self._product, starts, taken, rng, self._effort, tied)
+        if tied or len(self.trials) % GRADIENT_EVERY or not climbed:
             return climbed
         ends = [query.pair for query in climbed[:GRADIENT_STARTS]] + parents[:GRADIENT_STARTS]
         slid = gradient_queries(
@@ -235,6 +236,10 @@ class Boshcode(Designer):
         free = [pair for pair in slid if pair not in taken]
         slots = [Query(pair, float(value([pair])[0])) for pair in free]
         return sorted([*climbed[:1], *slots], key=lambda query: query.value, reverse=True)
+
+    def _tied(self) -> bool:
+        """Where inheriting pays it is left out: changed everywhere, a relative inherits little."""
+        return self._pricing is None and len(self.trials) + len(self.pending) < TIED
 
     def _trained(self) -> list[Trial]:
         """Those that have a score; costs alone ruled the others out."""

@@ -42,6 +42,8 @@ REFERENCE_SEED = 20230325
 WAVES = 24  # random Fourier features of a layer
 SIZE_SPREAD, SHARE_SPREAD = 1.0, 0.5  # of a layer's logarithms and roots of shares
 FLOPS = [at for at, name in enumerate(TERMS) if name.endswith("_flops")]
+PARAMETERS = [TABLES, WEIGHTS]
+OF_FLOPS, OF_PARAMETERS, CONSTANT = 0.35, 0.2, 0.05  # likely shares of a cost; the rest by term
 MEANS = [SIZES.index(name) for name in ("hidden", "heads", "head size", "stack depth")]
 STACK, HIDDEN = SIZES.index("stack"), SIZES.index("hidden")
 SIZED = len(MEANS) + 1  # columns of a layer: MEANS, neurons to hidden size; then its heads
@@ -81,6 +83,7 @@ class ArchitectureFeatures:
         self._spread[self._spread < 1e-9] = 1.0  # the same everywhere in this space
         self._mean_terms = np.array([terms for _, terms in described]).mean(axis=0)
         self._mean_terms[self._mean_terms == 0] = 1.0
+        self.likely_shares = _likely_shares(self._mean_terms)
 
     def rows(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """(n, k) standardised."""
@@ -167,6 +170,21 @@ def _rates(place: Place) -> list[float]:
         board.memory_bytes,
     )
     return [float(np.log(rate)) if rate else np.nan for rate in rates] + [eight_bits]
+
+
+def _likely_shares(terms: np.ndarray) -> np.ndarray:
+    """terms of a mean design -> (1 + terms,) what of a cost they are on a board that is not known.
+
+    An operation costs as much in all products, a weight in all matrices; that boards spend
+    more on these than on the rest holds for the published measurements of all of them.
+    """
+    found = np.zeros(1 + len(terms))
+    found[0] = CONSTANT
+    for share, alike in ((OF_FLOPS, FLOPS), (OF_PARAMETERS, PARAMETERS)):
+        found[[1 + at for at in alike]] = share * terms[alike] / terms[alike].sum()
+    others = [1 + at for at in range(len(terms)) if at not in (*FLOPS, *PARAMETERS)]
+    found[others] = (1 - OF_FLOPS - OF_PARAMETERS - CONSTANT) / len(others)
+    return found
 
 
 def _groups(widths: Sequence[tuple[str, int]]) -> tuple[Group, ...]:

@@ -20,7 +20,7 @@ from edgetran_host.cosearch.gaussian_process import GaussianProcess, learn_scale
 from edgetran_host.cosearch.goal import COSTS, Goal, costs
 from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.pair import Pair, Place
-from edgetran_host.cosearch.pair_kernel import PairKernel
+from edgetran_host.cosearch.pair_kernel import PairKernel, ScoreKernel
 from edgetran_host.cosearch.work_costs import WorkCosts, fit_work_costs
 from edgetran_host.space.design_space import DesignSpace
 
@@ -28,6 +28,7 @@ SCORE, LATENCY, ENERGY, PEAK, SIZE = range(5)  # columns of samples: score, then
 OUTPUTS = 5
 SUMS = (LATENCY, ENERGY, SIZE)  # grow with work
 COST_GROUPS = ("sizes", "heads")  # of features that costs depend on; they come first
+SCORE_GROUPS = (*COST_GROUPS, "positions")  # the set of layers tells a search nothing beyond
 FARTHEST = 10.0  # in spreads below the median, compressed; no score is worse
 
 Foretell = Callable[[Sequence[Pair]], np.ndarray]
@@ -81,17 +82,15 @@ class Describer:
 
     def seen_by(self, output: int, rows: np.ndarray) -> np.ndarray:
         """The score's model sees the design; those of costs its work, its heads and the place."""
-        width = self.features.groups[-1].stop
+        seen = self.kernel(output).groups[-1].stop
         if output == SCORE:
-            return rows[:, :width]
-        paid_for = self.kernel(output).groups[-1].stop
-        return np.hstack([rows[:, :paid_for], rows[:, width:]])
+            return rows[:, :seen]
+        return np.hstack([rows[:, :seen], rows[:, self.features.groups[-1].stop :]])
 
     def kernel(self, output: int) -> PairKernel:
-        groups = self.features.groups
-        if output == SCORE:
-            return PairKernel(groups, with_places=False)
-        return PairKernel(tuple(one for one in groups if one.name in COST_GROUPS), True)
+        names = SCORE_GROUPS if output == SCORE else COST_GROUPS
+        groups = tuple(one for one in self.features.groups if one.name in names)
+        return ScoreKernel(groups, False) if output == SCORE else PairKernel(groups, True)
 
 
 class OutputModels:
@@ -141,7 +140,10 @@ class OutputModels:
         known = np.isfinite(shares)
         return {
             output: fit_work_costs(
-                work[known[:, output]], numbers[known[:, output]], shares[known[:, output], output]
+                work[known[:, output]],
+                numbers[known[:, output]],
+                shares[known[:, output], output],
+                self._describer.features.likely_shares,
             )
             for output in SUMS
             if output in wanted and known[:, output].any()

@@ -32,6 +32,11 @@ PLACE_NOISE = (np.log(0.1), 1.5, (-11.0, 0.7))
 OF_PLACE = (np.log(0.1), 0.7, (-9.0, 4.0))
 RESIDUAL = (np.log(0.05), 0.7, (-9.0, 3.0))
 GROUPS_ASIDE = ("positions", "layers")
+# Of a search's scores, which crowd where it looks: what differs there is small beside the whole.
+STEEP = (np.log(4.0), 0.7, (-9.0, 4.0))
+UNEVEN = (np.log(2.0), 0.7, (-9.0, 3.0))
+SHORT = (np.log(1.2), 0.5, (-1.5, 3.0))
+STEEP_ASIDE, UNEVEN_ASIDE = (np.log(0.6), 0.7, (-9.0, 4.0)), (np.log(0.1), 0.7, (-9.0, 3.0))
 
 Prior = tuple[float, float, tuple[float, float]]
 
@@ -129,6 +134,18 @@ class PairKernel(Kernel):  # type: ignore[misc]
                 (line * same * straight, None),
                 (value * same, None if by_length is None else by_length * same),
             ]
+        return found
+
+
+class ScoreKernel(PairKernel):
+    """Wider priors, since neighbours of the best are told apart by what most designs share."""
+
+    @property
+    def priors(self) -> list[Prior]:
+        found = [NOISE]
+        for group in self.groups:
+            aside = group.name in GROUPS_ASIDE
+            found += [STEEP_ASIDE, UNEVEN_ASIDE, SHORT] if aside else [STEEP, UNEVEN, SHORT]
         return found
 
 

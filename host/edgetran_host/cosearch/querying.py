@@ -42,22 +42,26 @@ class Query:
 
 
 def candidates(
-    product: ProductSpace, parents: Sequence[Pair], rng: Rng, effort: Effort
+    product: ProductSpace, parents: Sequence[Pair], rng: Rng, effort: Effort, tied: bool = False
 ) -> list[Pair]:
-    """Different pairs; `parents` from the best down."""
+    """Different pairs; `parents` from the best down. tied: each of one block repeated."""
+    parents = [_tied(pair) for pair in parents] if tied else parents
+    scope = "all" if tied else ""
     found = [*product.sample(rng, effort.restarts, tied=True)]
     if parents:
         for _ in range(effort.mutants):
-            found.append(mutate(_one_of(parents, rng), product, rng, int(rng.integers(1, 4))))
-        for _ in range(effort.crossings):
+            moves = int(rng.integers(1, 4))
+            found.append(mutate(_one_of(parents, rng), product, rng, moves, scope))
+        for _ in range(0 if tied else effort.crossings):
             found.append(cross(_one_of(parents, rng), _one_of(parents, rng), rng))
-        found += [replace(pair, architecture=tie(pair.architecture)) for pair in parents]
+        found += [_tied(pair) for pair in parents]
     return list(dict.fromkeys(found))
 
 
-def mutate(pair: Pair, product: ProductSpace, rng: Rng, moves: int) -> Pair:
+def mutate(pair: Pair, product: ProductSpace, rng: Rng, moves: int, scope: str = "") -> Pair:
+    """scope: of the layers that change, as of `step`."""
     for _ in range(moves):
-        pair = step(pair, product, rng)
+        pair = step(pair, product, rng, scope)
     return pair
 
 
@@ -73,14 +77,18 @@ def climb(
     taken: set[Pair],
     rng: Rng,
     effort: Effort,
+    tied: bool = False,
 ) -> list[Query]:
-    """What is not taken, of all that was looked at on the way, from the best down."""
+    """What is not taken, of all that was looked at on the way, from the best down.
+
+    tied: steps change all layers alike.
+    """
     known: dict[Pair, float] = {}
     _look(value, starts, known)
     _look(value, everywhere(_best(known, effort.other_places), product), known)
     climbers = _climbers(known, effort)
     for _ in range(effort.rounds):
-        around = [_around(pair, product, rng, effort.neighbours) for pair in climbers]
+        around = [_around(pair, product, rng, effort.neighbours, tied) for pair in climbers]
         _look(value, [near for group in around for near in group], known)
         higher = [
             max([pair, *group], key=known.__getitem__) for pair, group in zip(climbers, around)
@@ -101,8 +109,13 @@ def _climbers(known: dict[Pair, float], effort: Effort) -> list[Pair]:
     return list(dict.fromkeys([*_best(known, effort.climbers), *best]))
 
 
-def _around(pair: Pair, product: ProductSpace, rng: Rng, count: int) -> list[Pair]:
-    return [mutate(pair, product, rng, 1 + int(rng.random() < 0.3)) for _ in range(count)]
+def _around(pair: Pair, product: ProductSpace, rng: Rng, count: int, tied: bool) -> list[Pair]:
+    scope = "all" if tied else ""
+    return [mutate(pair, product, rng, 1 + int(rng.random() < 0.3), scope) for _ in range(count)]
+
+
+def _tied(pair: Pair) -> Pair:
+    return replace(pair, architecture=tie(pair.architecture))
 
 
 def _look(value: Value, pairs: Iterable[Pair], known: dict[Pair, float]) -> None:

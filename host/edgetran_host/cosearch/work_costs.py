@@ -2,11 +2,12 @@
 
     y / y_ref = sum over k of c_pk x_k        c_pk >= 0, x_0 = 1, x_k work of the design
 
-c_pk of place p lie near shared c_k, and those near equal shares of the middle cost. All are
-found at once by non-negative least squares on relative errors, with Huber's weights; how far
-a foretold cost may be off comes from the same equations without their signs. So a few trials
-on each of a few boards say much about all of them, a cost goes on beyond what was tried, and
-a place never tried costs what the shared sums say.
+c_pk of place p lie near shared c_k, and those near shares of the middle cost that are likely
+of any board: most of it operations, by their number, and weights. All are found at once by
+non-negative least squares on relative errors, with Huber's weights; how far a foretold cost
+may be off comes from the same equations without their signs. So a few trials on each of a few
+boards say much about all of them, a cost goes on beyond what was tried, and a place never
+tried costs what the shared sums say.
 Symbols: n trials, K terms with the constant, P places, S = (P + 1) K unknowns.
 """
 
@@ -18,8 +19,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-SHARED_SPREAD = 0.5  # of c_k, in middle costs over the root of K
-PLACE_SPREAD = 0.5  # of c_pk about c_k, alike
+SHARED_SPREAD = 1.0  # of c_k, in middle costs times (its likely share + LEAST_SHARE)
+PLACE_SPREAD = 1.0  # of c_pk about c_k, alike
+LEAST_SHARE = 0.05  # so that what is unlikely can show
 NOISE = 0.1  # relative deviation of one measurement, as so many trials would say it
 NOISE_TRIALS = 10
 LEAST_NOISE = 0.02
@@ -52,17 +54,21 @@ class WorkCosts:
         return np.log(mean), np.clip(deviation, LEAST_DEVIATION, MOST_DEVIATION)
 
 
-def fit_work_costs(work: np.ndarray, numbers: np.ndarray, shares: np.ndarray) -> WorkCosts:
-    """work (n, K), numbers (n,) of places, shares (n,) > 0 of one cost; n >= 1."""
+def fit_work_costs(
+    work: np.ndarray, numbers: np.ndarray, shares: np.ndarray, likely: np.ndarray
+) -> WorkCosts:
+    """work (n, K), numbers (n,) of places, shares (n,) > 0 of one cost; n >= 1.
+
+    likely (K,): of a mean design's cost, before any trial; they add up to 1.
+    """
     places = tuple(sorted({int(number) for number in numbers}))
     count = work.shape[1]
     rows = _spread_out(work / shares[:, None], [places.index(int(one)) for one in numbers], places)
     typical = float(np.median(shares))
-    prior = _prior(len(places), count, typical / np.sqrt(count))
+    units = typical * (likely + LEAST_SHARE)
+    prior = _prior(len(places), units)
     wanted = np.zeros(len(prior))
-    wanted[-count:] = float(np.median(shares / work.sum(axis=1))) / (
-        SHARED_SPREAD * typical / np.sqrt(count)
-    )
+    wanted[-count:] = float(np.median(shares / (work @ likely))) * likely / (SHARED_SPREAD * units)
     noise, weights = NOISE, np.ones(len(rows))
     for _ in range(ROUNDS):
         scaled = rows * (weights / noise)[:, None]
@@ -79,7 +85,7 @@ def fit_work_costs(work: np.ndarray, numbers: np.ndarray, shares: np.ndarray) ->
         weights = np.sqrt(np.minimum(1.0, HUBER * noise / np.maximum(errors, 1e-12)))
     return WorkCosts(
         costs.reshape(-1, count),
-        _of_each(covariance, len(places), count, typical),
+        _of_each(covariance, len(places), units),
         places,
         LOWEST_SHARE * float(shares.min()),
     )
@@ -93,12 +99,12 @@ def _spread_out(shares: np.ndarray, at: list[int], places: tuple[int, ...]) -> n
     return found.reshape(len(shares), -1)
 
 
-def _prior(places: int, count: int, unit: float) -> np.ndarray:
+def _prior(places: int, units: np.ndarray) -> np.ndarray:
     """(S, S): places' costs near the shared ones, and those near what is wanted of them."""
-    eye = np.eye(count)
-    near = np.hstack([np.kron(np.eye(places), eye), np.tile(-eye, (places, 1))])
-    own = np.hstack([np.zeros((count, places * count)), eye])
-    return np.vstack([near / (PLACE_SPREAD * unit), own / (SHARED_SPREAD * unit)])
+    count, each = len(units), np.diag(1 / units)
+    near = np.hstack([np.kron(np.eye(places), each), np.tile(-each, (places, 1))])
+    own = np.hstack([np.zeros((count, places * count)), each])
+    return np.vstack([near / PLACE_SPREAD, own / SHARED_SPREAD])
 
 
 def _noise(errors: np.ndarray) -> float:
@@ -107,9 +113,10 @@ def _noise(errors: np.ndarray) -> float:
     return max(LEAST_NOISE, float(np.sqrt(pooled)))
 
 
-def _of_each(covariance: np.ndarray, places: int, count: int, typical: float) -> np.ndarray:
+def _of_each(covariance: np.ndarray, places: int, units: np.ndarray) -> np.ndarray:
     """(P + 1, K, K); a place never tried lies about the shared costs."""
+    count = len(units)
     blocks = covariance.reshape(places + 1, count, places + 1, count)
     found: np.ndarray = np.array([blocks[at, :, at] for at in range(places + 1)])
-    found[-1] += (PLACE_SPREAD * typical) ** 2 / count * np.eye(count)
+    found[-1] += np.diag((PLACE_SPREAD * units) ** 2)
     return found
