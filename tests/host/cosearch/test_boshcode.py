@@ -7,7 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgetran_host.cosearch.boshcode import Boshcode, Exploration, TrainingCost, milestone
+from edgetran_host.cosearch.boshcode import (
+    TIED,
+    Boshcode,
+    Exploration,
+    TrainingCost,
+    milestone,
+)
 from edgetran_host.cosearch.front import dominates, objectives
 from edgetran_host.cosearch.goal import Goal, Limits
 from edgetran_host.cosearch.outcome import Trial
@@ -59,6 +65,21 @@ def test_a_search_starts_with_one_block_repeated_on_each_board_in_turn(
     assert all(len(set(pair.architecture.layers)) == 1 for pair in first)
     assert [pair.place for pair in first[:3]] == [pair.place for pair in first[3:]]
     assert {pair.place for pair in first} == set(PLACES)
+
+
+def test_early_queries_are_one_block_repeated_and_later_ones_need_not_be(
+    trials: list[Trial],
+) -> None:
+    def tied(pair: Pair) -> bool:
+        return len(set(pair.architecture.layers)) == 1
+
+    assert all(tied(one.pair) for one in trials)
+    untied = try_pairs(PRODUCT.sample(np.random.default_rng(5), TIED, tied=False))
+    designer = Boshcode(PRODUCT, toy_goal(), 1, starts=0, effort=SMALL, exploration=GREEDY)
+    designer.update(untied[: TIED - 1])
+    assert all(map(tied, designer.suggest(1)))
+    designer.update(untied[TIED - 1 :])
+    assert not all(map(tied, designer.suggest(6)))
 
 
 @pytest.mark.parametrize("told", [0, 3, 7, 12, 13])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgetran_host.cosearch.features import ArchitectureFeatures, place_rows
+from edgetran_host.cosearch.features import FLOPS, PARAMETERS, ArchitectureFeatures, place_rows
 from edgetran_host.cosearch.layer_features import exact_terms
 from edgetran_host.cosearch.pair import Place
 from edgetran_host.space.architecture import Architecture
@@ -37,6 +37,18 @@ def test_work_is_in_multiples_of_a_mean_design(features: ArchitectureFeatures) -
     unit = terms[0] / work[0, 1:]
     assert work[:, 1:] * unit == pytest.approx(terms)
     assert 0.3 < np.median(work[:, 1:]) < 3
+
+
+def test_an_operation_is_as_likely_to_cost_in_all_products(features: ArchitectureFeatures) -> None:
+    designs = sample(FLEXIBERT2, 1, np.random.default_rng(6))
+    (work,), (terms,) = features.work(designs), [exact_terms(design) for design in designs]
+    shares = features.likely_shares
+    assert shares.sum() == pytest.approx(1)
+    assert (shares > 0).all()
+    each = (shares * work)[1:] / terms  # of one more of a term
+    for alike in (FLOPS, PARAMETERS):
+        known = [each[at] for at in alike if terms[at] > 0]
+        assert known == pytest.approx([known[0]] * len(known))
 
 
 def test_rows_are_finite_standardised_and_the_same_each_time(
