@@ -1,9 +1,10 @@
 """BOSHCODE: Bayesian optimisation over transformers and boards at once.
 
-It starts with one block repeated, boards in turn. Then each output has a model, and a query
-is the pair of highest expected improvement of the goal; every fourth one of its upper
-quantile. With probability alpha it is the pair the models know least about, with probability
-beta a random one. The gradient's slot (`gradient_query`) takes part while it wins.
+It starts with one block repeated, boards in turn. Then each output has a model, and a query,
+for a while one block repeated, too, is the pair of highest expected improvement of the goal;
+every fourth one of its upper quantile. With probability alpha it is the pair the models know
+least about, with probability beta a random one. The gradient's slot (`gradient_query`) takes
+part while it wins.
 
 Where trainings have a price (`pricing`), it starts with a few relatives (`lineage`); later
 designs, explorations too, are priced by what they inherit, and the best ones are looked at

@@ -14,10 +14,10 @@ and, its budget spent but for `finalists x seeds` trainings,
 
 `draws` are samples (s, n) of the goal's value of the pairs `pairs_of(seen)`, after a full
 training, -inf where a limit breaks: `designer.draws(pairs)` of BOSHCODE, from all its models,
-or `seen_draws`, which knows only what each pair gave by itself. A trial is promoted when it
-is the best of all in more than a share `chance` of the samples: freeze and thaw without the
-curves. Each is promoted once a fidelity, so a loop ends. A sampled best has seen luck, hence
-the result is what new seeds gave, never the draw that chose it.
+or, of a designer without models, `seen_draws`, which knows what each pair gave by itself. A
+trial is promoted when it is the best of all in more than a share `chance` of the samples:
+freeze and thaw without the curves. Each is promoted once a fidelity, so a loop ends. A sampled
+best has seen luck, hence the result is what new seeds gave, never the draw that chose it.
 Source: Swersky et al., "Freeze-thaw Bayesian optimization" (2014).
 """
 
