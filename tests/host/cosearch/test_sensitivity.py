@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from edgetran_host.cosearch.goal import COSTS, Goal, Limits, Weights, costs
 from edgetran_host.cosearch.joint_draws import draw_together
+from edgetran_host.cosearch.outcome import Trial
 from edgetran_host.cosearch.outputs import OUTPUTS, SCORE, Describer, OutputModels
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.sensitivity import (
@@ -62,18 +63,39 @@ def test_a_limit_that_binds_has_a_price_and_one_that_does_not_says_so() -> None:
     assert size.lifted.high == 0
 
 
-def test_what_the_world_gives_lies_in_the_interval() -> None:
+@pytest.mark.slow
+def test_what_the_world_gives_mostly_lies_in_the_intervals() -> None:
+    """Of nine draws in ten: by half and lifted, of six searches."""
+    held = []
+    for seed in range(3, 9):
+        trials = try_pairs(SLOW.sample(np.random.default_rng(seed), 24, tied=True))
+        tight = float(np.quantile([trial.outcome.latency_s for trial in trials], 0.02))
+        models = OutputModels(DESCRIBER, trials, goal_of(Limits(latency_s=tight)))
+        (found,) = sensitivities(models, SLOW, trials, np.random.default_rng(0))
+        truth = truth_of(models, trials)
+        for one, true in ((found.half, truth.half), (found.lifted, truth.lifted)):
+            assert one is not None
+            assert true is not None
+            held.append(one.low <= true.mean <= one.high)
+    assert sum(held) >= 10
+
+
+def test_what_no_limit_gives_lies_in_the_interval() -> None:
     models = models_of(Limits(latency_s=TIGHT))
     (found,) = sensitivities(models, SLOW, TRIALS, np.random.default_rng(0))
-    pairs = pool(models, SLOW, TRIALS, np.random.default_rng(0))
+    true = truth_of(models, TRIALS).lifted
+    assert found.lifted is not None
+    assert true is not None
+    assert true.mean > 0.01
+    assert found.lifted.low <= true.mean <= found.lifted.high
+
+
+def truth_of(models: OutputModels, trials: list[Trial]) -> Sensitivity:
+    """Of the pairs that `sensitivities` looks at."""
+    pairs = pool(models, SLOW, trials, np.random.default_rng(0))
     outcomes = [outcome_of(pair) for pair in pairs]
     score = np.array([[one.score for one in outcomes]], dtype=float)
-    truth = known(models.goal, score, costs(outcomes)[None])
-    for one, true in ((found.half, truth.half), (found.lifted, truth.lifted)):
-        assert one is not None
-        assert true is not None
-        assert true.mean > 0.01
-        assert one.low <= true.mean <= one.high
+    return known(models.goal, score, costs(outcomes)[None])
 
 
 @given(st.floats(0.1, 10), st.floats(1e-3, 1e-1))
@@ -135,7 +157,8 @@ def test_a_step_is_a_power_of_ten_near_a_tenth(limit: float) -> None:
     assert 0.0099 * limit < step < 0.1001 * limit
 
 
-def test_draws_have_the_means_and_deviations_of_the_models() -> None:
+def test_draws_have_the_quantiles_of_the_models() -> None:
+    """No means: the tail of bad scores is long, so 4,000 draws do not tell them."""
     goal = Goal(toy_goal().references, 0.05, Weights(size_bytes=0.1))
     models = OutputModels(DESCRIBER, try_pairs([trial.pair for trial in TRIALS]), goal)
     pairs = SLOW.sample(np.random.default_rng(8), 4, tied=False)
@@ -143,8 +166,10 @@ def test_draws_have_the_means_and_deviations_of_the_models() -> None:
     normal = np.random.default_rng(2).standard_normal((4000, OUTPUTS))
     others, others_spent = models.outcomes(models.believe(pairs), normal)
     for one, other in ((scores, others), (np.log(spent), np.log(others_spent))):
-        assert one.mean(axis=0) == pytest.approx(other.mean(axis=0), abs=0.1 * other.std())
-        assert one.std(axis=0) == pytest.approx(other.std(axis=0), rel=0.15, abs=1e-6)
+        low, middle, high = np.quantile(other, [0.2, 0.5, 0.9], axis=0)
+        found = np.quantile(one, [0.2, 0.5, 0.9], axis=0)
+        near = 0.1 * float((high - low).max()) + 1e-6
+        assert found == pytest.approx(np.array([low, middle, high]), abs=near)
 
 
 def test_a_design_has_one_score_on_all_boards_in_each_draw() -> None:
