@@ -58,9 +58,10 @@ def summary(pair: Pair) -> str:
     shares = ", ".join(f"{kind} {count / total:.0%}" for kind, count in kinds.most_common())
     stack = _range([len(layer.feed_forward) for layer in layers])
     deep = "" if stack == "1" else f"x{stack}"
+    heads = _range([len(layer.heads) for layer in layers])
     return (
         f"{len(layers)}L h{_range([layer.hidden for layer in layers])} "
-        f"{_range([len(layer.heads) for layer in layers])} heads ({shares}) "
+        f"{heads} {'head' if heads == '1' else 'heads'} ({shares}) "
         f"ff{_range([width for layer in layers for width in layer.feed_forward])}{deep}"
     )
 
