@@ -37,8 +37,8 @@ SEED = 0  # the same trials give the same page
 OWN_STYLE = (
     "td,th{padding:.25em .5em;font-size:13px}td:last-child{font-weight:400;background:none;"
     "white-space:normal;text-align:left}th:last-child{text-align:left}"
-    "tr.chosen td{background:#eef6ee;font-weight:600}tr.over td{color:#8c959f}.figures{width:auto}.figures :last-child{text-align:right}"
-    "body{max-width:1150px}"
+    "tr.chosen td{background:#eef6ee;font-weight:600}tr.over td{color:#8c959f}"
+    ".figures{width:auto}.figures :last-child{text-align:right}body{max-width:1150px}"
 )
 ASSUMED = "ASSUMED: every figure is an oracle's. Nothing was trained, and no board was asked."
 FRONT_NOTE = (
