@@ -27,12 +27,11 @@ def compared(refinement: Mapping[str, Any]) -> str:
 
 def left_out(refinement: Mapping[str, Any]) -> list[str]:
     """What could not be exported, of which node, and why; a reason once."""
-    found = {
-        why: f"not tried, of node {one['parent']}: {why}"
-        for one in reversed(refinement.get("rounds", []))
-        for why in one.get("left_out", [])
-    }
-    return list(found.values())[::-1]
+    found: dict[str, str] = {}
+    for one in refinement.get("rounds", []):
+        for why in one.get("left_out", []):
+            found.setdefault(why, f"not tried, of node {one['parent']}: {why}")
+    return list(found.values())
 
 
 def figures(node: Mapping[str, Any]) -> list[str]:
