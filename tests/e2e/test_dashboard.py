@@ -219,6 +219,19 @@ def test_a_board_that_is_silent_is_away(
     browser.wait(ANSWERS)
 
 
+def test_the_way_back_to_a_page_is_live(
+    browser: Chromium, address: str, board: PlayedBoard
+) -> None:
+    browser.open(address)
+    browser.wait(ANSWERS)
+    browser.open(f"{address}runs")
+    browser.wait("document.querySelector('td a')")
+    browser.run("history.back()")
+    browser.wait(ANSWERS)
+    with edgetran.connect(board.address) as found, found.lease(holder="the weekly"):
+        browser.wait("document.body.innerText.includes('the weekly has the board')")
+
+
 def test_runs_are_listed(browser: Chromium, address: str) -> None:
     browser.open(f"{address}runs")
     browser.wait("document.querySelectorAll('td a').length === 4")

@@ -40,10 +40,13 @@ export function follow(listeners, lost) {
   }
 
   // A browser has six connections to a server: pages that nobody looks at keep none.
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) close();
-    else if (!source) open();
-  });
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : shown()));
   addEventListener("pagehide", close);
-  if (!document.hidden) open();
+  addEventListener("pageshow", shown); // also of a page that the browser kept, on the way back
+
+  function shown() {
+    if (!source && !document.hidden) open();
+  }
+
+  shown();
 }
