@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--at-once", default="32")
-    parser.add_argument("--away", default="15")
+    parser.add_argument("--away", default="10")
     given = parser.parse_args()
     kinds = kinds_of(given.boards)
     print(f"{given.boards} boards: {dict(Counter(kinds.values()))}", flush=True)
