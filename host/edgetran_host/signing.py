@@ -15,9 +15,11 @@ from typing import Any
 
 from edgetran_protos.bundle import Bundle, check_digest_name
 from edgetran_protos.errors import BundleError, BundleUntrusted, UsageError
+from edgetran_protos.layout import Layout
 from edgetran_protos.signing import (
     FOLDER,
     IGNORED,
+    MOST_SIGNATURES,
     SUFFIX,
     Signature,
     Signers,
@@ -75,12 +77,19 @@ def sign(
     if chain and certificate is None:
         raise UsageError("a chain needs a certificate", hint="add --certificate CERT.pem")
     configured, key_print = _configured(key, certificate, chain)
+    name = f"{FOLDER}/{key_print[:NAME_DIGITS]}{SUFFIX}"
+    names = {one for one in Layout(path).names() if is_signature(one)} | {name}
+    if len(names) > MOST_SIGNATURES:
+        raise UsageError(
+            f"{path} has {MOST_SIGNATURES} signatures, the most that boards take",
+            hint="remove those of keys that nobody trusts any longer, from its signatures/",
+        )
     with _as_folder(bundle) as folder, tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "made.sig"
         configured.sign(folder, made)
         data = made.read_bytes()
     Signature.parse(data).signed().check(files_of(path))
-    _put(path, f"{FOLDER}/{key_print[:NAME_DIGITS]}{SUFFIX}", data)
+    _put(path, name, data)
     return key_print
 
 

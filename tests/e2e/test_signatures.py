@@ -96,6 +96,7 @@ def make(tmp_path: Path, tiny: ModuleType, request: pytest.FixtureRequest) -> Ma
 
     def made(seed: int, *signed: Path, **options: Any) -> Bundle:
         name = model_name(request.node.name)
+        (tmp_path / f"{seed}.tar").unlink(missing_ok=True)  # it would keep its signatures
         bundle = tiny.make(tmp_path / f"{seed}.tar", seed=seed, name=name, **options)
         for key in signed:
             sign(bundle.path, key)
@@ -153,7 +154,7 @@ def test_a_signature_sent_later_counts(
     strict.trust(keys("late"))
     bundle = make(1, *(keys(f"stranger-{n}") for n in range(8)))
     refused(strict, bundle, "not trusted", "late")
-    plain = make(1)  # written anew: unsigned
+    plain = make(1)
     sign(plain.path, keys("late"))
     assert strict.board.deploy(Bundle.open(plain.path), model="late").signed_by == "late"
 

@@ -20,7 +20,7 @@ from edgetran_host.cli.bundle import bundle
 from edgetran_host.signing import make_key, sign, standings
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BundleError, BundleUntrusted, UsageError
-from edgetran_protos.signing import Signers, files_of, signatures_of
+from edgetran_protos.signing import MOST_SIGNATURES, Signers, files_of, signatures_of
 
 pytest.importorskip("model_signing", reason="pip install 'edgetran-host[sign]'")
 
@@ -115,6 +115,19 @@ def test_several_may_sign_and_a_key_signs_once(keys: Keys, archive: Path) -> Non
     assert len(signatures_of(archive)) == 2
     assert sorted(signers_of(archive, keys.first, keys.second)) == ["first", "second"]
     assert sorted(signers_of(archive, keys.second)) == ["", "second"]
+
+
+def test_no_more_sign_than_boards_look_at(archive: Path, tmp_path: Path) -> None:
+    for number in range(MOST_SIGNATURES + 1):
+        make_key(tmp_path / f"{number}.pem")
+    for number in range(MOST_SIGNATURES):
+        sign(archive, tmp_path / f"{number}.pem")
+    before = archive.read_bytes()
+    with pytest.raises(UsageError, match="8 signatures"):
+        sign(archive, tmp_path / f"{MOST_SIGNATURES}.pem")
+    assert archive.read_bytes() == before
+    sign(archive, tmp_path / "0.pem")  # in the place of its own
+    assert len(signatures_of(archive)) == MOST_SIGNATURES
 
 
 def test_the_order_of_signing_shows_nowhere(keys: Keys, archive: Path, tmp_path: Path) -> None:
