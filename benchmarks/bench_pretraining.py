@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from edgetran.progress import Progress
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-4, 1e-3)
 VALID_SHARE = 0.1  # of the training rows, to choose a rate by
 
 
@@ -55,6 +55,7 @@ def main() -> None:
     gaining.add_argument("--length", type=int, default=48)
     gaining.add_argument("--epochs", type=float, default=4)
     gaining.add_argument("--seeds", type=int, default=3)
+    gaining.add_argument("--rates", type=float, nargs="+", default=RATES)
     gaining.add_argument("--threads", type=int, default=1)
     gaining.add_argument("--out", type=Path, default=None, help="keeps what is done, as JSON")
     gaining.set_defaults(run=gain)
@@ -111,23 +112,23 @@ def gain(given: argparse.Namespace) -> None:
         task = load_task(data, limit=given.rows)
         for folder in given.folders:
             for start in ("pre-trained", "random"):
-                for rate in RATES:
+                for rate in given.rates:
                     for seed in range(given.seeds):
                         key = f"{task.name} {folder.name} {start} {rate:g} {seed}"
                         if key not in kept:
                             kept[key] = _fine_tuned(given, task, folder, start, rate, seed)
                             if given.out:
                                 given.out.write_text(json.dumps(kept, indent=1))
-                _show(kept, f"{task.name} {folder.name} {start}", given.seeds)
+                _show(kept, f"{task.name} {folder.name} {start}", given.rates, given.seeds)
 
 
-def _show(kept: dict[str, dict[str, float]], key: str, seeds: int) -> None:
+def _show(kept: dict[str, dict[str, float]], key: str, rates: list[float], seeds: int) -> None:
     def mean(rate: float, kind: str) -> float:
         return statistics.fmean(kept[f"{key} {rate:g} {i}"][kind] for i in range(seeds))
 
-    best = max(RATES, key=lambda rate: mean(rate, "valid"))
+    best = max(rates, key=lambda rate: mean(rate, "valid"))
     scores = [kept[f"{key} {best:g} {i}"]["dev"] for i in range(seeds)]
-    every = ", ".join(f"{rate:g}: {mean(rate, 'dev'):.1f}" for rate in RATES)
+    every = ", ".join(f"{rate:g}: {mean(rate, 'dev'):.1f}" for rate in rates)
     print(
         f"{key}: {statistics.fmean(scores):.1f} ± {statistics.stdev(scores):.1f} "
         f"at rate {best:g}  (dev by rate {every})",

@@ -36,11 +36,12 @@ def runs() -> None:
 @runs_option
 @json_option
 def list_runs(folder: Path, as_json: bool) -> None:
-    """Every run and every search: its request and how far it came."""
+    """Every run, search and pre-training: its request and how far it came."""
     from edgetran_host.cli.show import show_runs
     from edgetran_host.job.running import find_runs
 
-    show_runs([*find_runs(folder), *_searches(folder)], as_json=as_json)
+    found = [*find_runs(folder), *_searches(folder), *_pretrainings(folder)]
+    show_runs(found, as_json=as_json)
 
 
 @runs.command()
@@ -52,6 +53,8 @@ def show(run: str | None, folder: Path, as_json: bool) -> None:
     from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import finished_result
 
+    if run and _show_pretraining(run, folder, as_json=as_json):
+        return
     found = _search_result(run, folder) if run else None
     if found is None:
         show_result(finished_result(run, folder), as_json=as_json)
@@ -67,6 +70,26 @@ def _searches(folder: Path) -> list[dict[str, Any]]:
     from edgetran_host.cosearch.views.finding import find_searches
 
     return find_searches(folder)
+
+
+def _pretrainings(folder: Path) -> list[dict[str, Any]]:
+    if not any(folder.glob("*/pretraining.json")):
+        return []
+    from edgetran_host.pretraining.finding import find_pretrainings
+
+    return find_pretrainings(folder)
+
+
+def _show_pretraining(run: str, folder: Path, *, as_json: bool) -> bool:
+    """Whether it is one. Raises UsageError when it has not ended."""
+    for path in (Path(run), folder / run):
+        if (path / "pretraining.json").exists():
+            from edgetran_host.cli.show_pretraining import show_pretraining
+            from edgetran_host.pretraining.finding import pretraining_result
+
+            show_pretraining(path, pretraining_result(path), as_json=as_json)
+            return True
+    return False
 
 
 def _search_result(run: str, folder: Path) -> dict[str, Any] | None:

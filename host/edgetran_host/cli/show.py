@@ -234,6 +234,8 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[str, str, str, str]:
         state = "finished" if run["finished"] else f"{len(run['stages'])} stages done"
         return config["data"], config["target"], config["effort"], state
     request = run["request"]
+    if run["kind"] == "pre-training":
+        return ", ".join(request["sources"]), "-", "-", run["state"]
     oracle = request["oracle"]
     data = f"oracle {oracle['name']}" if oracle else request["data"]
     return data, ",".join(request["targets"]) or "all", request["effort"] or "-", run["state"]

@@ -20,24 +20,31 @@ from edgetran_host.space.design_space import DesignSpace
 def space_around(seed: ModelConfig, name: str, more_kinds: Sequence[str] = ()) -> DesignSpace:
     """more_kinds: of heads beside the seed's own; such heads start without weights of the seed.
 
-    Raises ArchitectureError for a seed whose layers are not of one shape.
+    Raises ArchitectureError for a seed whose layers differ in hidden or head size.
     """
-    tied = SeededSpace.around(seed)
-    layer = seed.architecture.layers[0]
+    tied, layers = SeededSpace.around(seed), seed.architecture.layers
+    layer = layers[0]
+    if {(each.hidden, each.head_size) for each in layers} != {(layer.hidden, layer.head_size)}:
+        raise ArchitectureError(
+            f"{name}: its layers differ in hidden or head size, which a search keeps",
+            hint="choose a seed of one hidden and one head size, or `edgetran deploy`",
+        )
     unknown = set(more_kinds) - set(HEAD_KINDS)
     if unknown:
         raise ArchitectureError(
             f"{', '.join(sorted(unknown))} is no kind of head",
             hint=f"the known kinds are {', '.join(HEAD_KINDS)}",
         )
-    kinds = {*layer.heads, *more_kinds}
+    kinds = {kind for each in layers for kind in each.heads} | set(more_kinds)
+    counts = {len(each.heads) for each in layers}
+    widths = {width for each in layers for width in each.feed_forward}
     return DesignSpace(
         name=name,
         layer_counts=tied.layers,
         hidden_sizes=(layer.hidden,),
-        head_counts=tied.heads,
+        head_counts=tuple(sorted({*tied.heads, *counts})),
         head_kinds=tuple(kind for kind in HEAD_KINDS if kind in kinds),
-        feed_forward_widths=tied.feed_forward,
-        feed_forward_depths=(1,),
+        feed_forward_widths=tuple(sorted({*tied.feed_forward, *widths})),
+        feed_forward_depths=tuple(sorted({len(each.feed_forward) for each in layers})),
         head_sizes=(layer.head_size,),
     )

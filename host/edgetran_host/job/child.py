@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from edgetran_host.job.run_directory import write_atomically
 from edgetran_host.job.teacher import targets
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
-from edgetran_host.space.architecture import Architecture
+from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.tasks import REGRESSION, Encoded, Row, Task
 from edgetran_host.training import Recipe, Targets, distil, fine_tune
 from edgetran_host.transfer import (
@@ -81,8 +82,7 @@ class Nursery:
             vocab_size=len(tokens) if tokens else parent.vocab_size,
             pad_id=tokens.index(parent.pad_id) if tokens else parent.pad_id,
         )
-        own = {kind for layer in parent.architecture.layers for kind in layer.heads}
-        if {kind for layer in shape.layers for kind in layer.heads} <= own:
+        if all(_is_part(a, parent.architecture.layers[b]) for a, b in zip(shape.layers, kept)):
             plan = plan_shrink(parent, shape, kept, self.teacher_saliency(), tokens=tokens)
             return Child(shrink(self._teacher, plan, config), tokenizer_json, kept)
         found = salient_map(parent.architecture, shape, self.teacher_saliency(), kept, tokens)
@@ -131,6 +131,16 @@ class Nursery:
             write_atomically(file, json.dumps(kept, ensure_ascii=False).encode())
         raw = json.loads(file.read_bytes())
         return raw["tokenizer"].encode(), tuple(raw["tokens"])
+
+
+def _is_part(layer: Layer, whole: Layer) -> bool:
+    """Heads and matrices of a stack that the parent's layer has, no wider than there."""
+    widths = zip(layer.feed_forward, whole.feed_forward)
+    return (
+        not Counter(layer.heads) - Counter(whole.heads)
+        and len(layer.feed_forward) == len(whole.feed_forward)
+        and all(one <= other for one, other in widths)
+    )
 
 
 def teach(

@@ -100,8 +100,9 @@ class Request:
 def settle(request: Request, folder: Path) -> None:
     """Writes the request, or checks that the folder was begun with it. Raises UsageError."""
     file = folder / PRETRAINING
+    folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        if folder.is_dir() and any(each.name != ".lock" for each in folder.iterdir()):
+        if any(each.name != ".lock" for each in folder.iterdir()):
             raise UsageError(
                 f"{folder} holds other things already", hint="give --out a new or empty folder"
             )

@@ -31,6 +31,7 @@ from edgetran_host.models.text_model import TextModel
 from edgetran_host.pretraining.batches import Batches, held_out_batches
 from edgetran_host.pretraining.corpus import Corpus, Windows, prepare
 from edgetran_host.pretraining.curve import Curve
+from edgetran_host.pretraining.finding import RESULT
 from edgetran_host.pretraining.learner import MaskedLearner
 from edgetran_host.pretraining.request import Request, settle
 from edgetran_host.pretraining.sources import check_sources
@@ -44,7 +45,7 @@ from edgetran_host.training.pretraining import MaskedWords
 from edgetran_host.training.threads import compute_threads
 from edgetran_host.training.training_state import TrainingState
 
-TOKENS, RESULT, STATE = "tokens", "result.json", "state.safetensors"
+TOKENS, STATE = "tokens", "state.safetensors"
 
 
 def pretrain(

@@ -1,21 +1,21 @@
 """The space of designs around a pretrained seed; its first point is the seed.
 
 A design is tied: every kept layer has the same number of heads and the same
-feed-forward width. Tying is what makes a small number of evaluations tell
+feed-forward width; of a seed whose layers differ, each keeps the same share of its own,
+heads of all its kinds alike. Tying is what makes a small number of evaluations tell
 designs apart; which heads, neurons and word pieces stay is decided by saliency.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgetran_protos.errors import ArchitectureError
-
 from edgetran_host.models.config import ModelConfig
-from edgetran_host.space.architecture import Architecture, Layer
+from edgetran_host.space.architecture import Architecture
 
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
 FEED_FORWARD_SHARES = (0.75, 0.5, 0.375, 0.25)  # beside the seed's own width
@@ -32,8 +32,8 @@ class Design:
     """One point: what is kept of the seed, and the precision it runs in."""
 
     layers: int
-    heads: int  # in every layer
-    feed_forward: int  # width in every layer
+    heads: int  # in every layer, or in the one that had most
+    feed_forward: int  # width in every layer, or of the widest matrix
     vocabulary: int | None  # word pieces kept; None: all
     precision: str  # "int8" or "fp32"
 
@@ -56,18 +56,18 @@ class SeededSpace:
     def around(seed: ModelConfig, *, trimmable: bool = True) -> SeededSpace:
         """trimmable: the seed's kind of vocabulary can be cut.
 
-        Raises ArchitectureError for a seed that no tied design stands for.
+        Where the hidden size changes from layer to layer, all layers stay.
         """
-        _check_tied(seed.architecture)
         count = len(seed.architecture.layers)
-        first = seed.architecture.layers[0]
-        heads = {max(1, round(len(first.heads) * share)) for share in HEAD_SHARES}
-        width = first.feed_forward[0]
+        most, width = _largest(seed.architecture)
+        heads = {max(1, round(most * share)) for share in HEAD_SHARES}
+        one_width = len({layer.hidden for layer in seed.architecture.layers}) == 1
+        least = min(MIN_LAYERS, count) if one_width else count
         rounded = {round(width * share / WIDTH_STEP) * WIDTH_STEP for share in FEED_FORWARD_SHARES}
         widths = {width} | {narrow for narrow in rounded if MIN_WIDTH <= narrow < width}
         sizes = tuple(size for size in VOCABULARY_SIZES if trimmable and size < seed.vocab_size)
         return SeededSpace(
-            layers=tuple(range(min(MIN_LAYERS, count), count + 1)),
+            layers=tuple(range(least, count + 1)),
             heads=tuple(sorted(heads)),
             feed_forward=tuple(sorted(widths)),
             vocabulary=(*sizes, None),
@@ -117,14 +117,19 @@ class SeededSpace:
         return (self.layers, self.heads, self.feed_forward, self.vocabulary, self.precision)
 
 
-def _check_tied(seed: Architecture) -> None:
-    first = seed.layers[0]
-    alike = len(set(seed.layers)) == len(set(first.heads)) == len(first.feed_forward) == 1
-    if not alike:
-        raise ArchitectureError(
-            "a seed needs layers of one shape, with heads of one kind and one feed-forward width",
-            hint="choose a BERT-type encoder as the seed",
-        )
+def _largest(seed: Architecture) -> tuple[int, int]:
+    """Heads of the layer that has most, and the widest feed-forward matrix."""
+    heads = max(len(layer.heads) for layer in seed.layers)
+    return heads, max(width for layer in seed.layers for width in layer.feed_forward)
+
+
+def _share(whole: int, kept: int, of: int) -> int:
+    return max(1, round(whole * kept / of))
+
+
+def _spread(heads: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """So many of them, of every kind about as large a share."""
+    return tuple(heads[i * len(heads) // count] for i in range(count))
 
 
 def _lower_middle(choices: tuple[int, ...]) -> int:
@@ -140,16 +145,18 @@ def keep_layers(seed_layers: int, layers: int) -> tuple[int, ...]:
 
 def architecture(seed: ModelConfig, design: Design) -> Architecture:
     """The child's architecture; hidden and head sizes stay the seed's."""
-    kept = keep_layers(len(seed.architecture.layers), design.layers)
+    most, widest = _largest(seed.architecture)
+    wholes = seed.architecture.layers
     return Architecture(
         tuple(
-            Layer(
-                hidden=seed.architecture.layers[i].hidden,
-                heads=seed.architecture.layers[i].heads[: design.heads],
-                head_size=seed.architecture.layers[i].head_size,
-                feed_forward=(design.feed_forward,),
+            dataclasses.replace(
+                whole,
+                heads=_spread(whole.heads, _share(len(whole.heads), design.heads, most)),
+                feed_forward=tuple(
+                    _share(width, design.feed_forward, widest) for width in whole.feed_forward
+                ),
             )
-            for i in kept
+            for whole in (wholes[i] for i in keep_layers(len(wholes), design.layers))
         )
     )
 

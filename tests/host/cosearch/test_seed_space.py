@@ -83,3 +83,16 @@ def test_pair_ids_tell_head_sizes_apart() -> None:
     other = Architecture((dataclasses.replace(LAYER, head_size=16),) * 6)
     place = PRODUCT.places[0]
     assert Pair(other, place).id != Pair(SEED.architecture, place).id
+
+
+def test_a_seed_of_mixed_heads_is_in_its_space() -> None:
+    mixed = dataclasses.replace(LAYER, heads=("sa_sdp",) * 3 + ("c_9",) * 3, feed_forward=(768,))
+    stacked = dataclasses.replace(mixed, heads=("l_dft",) * 4, feed_forward=(512, 1024))
+    seed = dataclasses.replace(SEED, architecture=Architecture((mixed, stacked, mixed)))
+    space = space_around(seed, "mixed")
+    space.validate(seed.architecture)
+    assert space.head_kinds == ("sa_sdp", "l_dft", "c_9")
+    assert space.feed_forward_depths == (1, 2)
+    wide = dataclasses.replace(mixed, head_size=64)
+    with pytest.raises(ArchitectureError, match="differ in hidden or head size"):
+        space_around(dataclasses.replace(seed, architecture=Architecture((mixed, wide))), "mixed")

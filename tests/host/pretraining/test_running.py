@@ -15,12 +15,13 @@ import torch
 from click.testing import CliRunner
 from edgetran.progress import OnProgress, Progress, ignore
 from edgetran_host.cli.pretrain import pretrain as command
+from edgetran_host.cli.runs import runs
 from edgetran_host.models.checkpoint import load_model
 from edgetran_host.models.seeds import load_seed, seed_model
 from edgetran_host.pretraining import stepping
 from edgetran_host.pretraining.curve import of_kind, read_curve
 from edgetran_host.pretraining.horizon import Horizon
-from edgetran_host.pretraining.request import Request
+from edgetran_host.pretraining.request import Request, settle
 from edgetran_host.pretraining.running import pretrain
 from edgetran_protos.errors import DataError, UsageError
 
@@ -190,6 +191,24 @@ class TestCommand:
         assert isinstance(found.exception, UsageError)
         assert message in str(found.exception)
         assert found.exception.hint
+
+
+class TestRuns:
+    def test_listed(self, whole: Path, tmp_path: Path) -> None:
+        found = CliRunner().invoke(runs, ["list", "--runs", str(whole.parent), "--json"])
+        listed = {one["name"]: one for one in json.loads(found.stdout)}
+        assert listed["whole"]["kind"] == "pre-training"
+        assert "finished, perplexity" in listed["whole"]["state"]
+        found = CliRunner().invoke(runs, ["list", "--runs", str(whole.parent)])
+        assert "finished, perplexity" in found.stdout
+
+    def test_shown(self, whole: Path, asking: Asking, tmp_path: Path) -> None:
+        result = json.loads((whole / "result.json").read_text())
+        found = CliRunner().invoke(runs, ["show", str(whole), "--json"])
+        assert json.loads(found.stdout) == {"path": str(whole), **result}
+        settle(asking(), tmp_path / "begun")
+        found = CliRunner().invoke(runs, ["show", "begun", "--runs", str(tmp_path)])
+        assert "not finished" in str(found.exception)
 
 
 class TestSeeds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
 import torch
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.search.seeded_space import (
@@ -17,7 +16,6 @@ from edgetran_host.search.seeded_space import (
 )
 from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.transfer import Saliency, plan_shrink
-from edgetran_protos.errors import ArchitectureError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,19 +174,37 @@ class TestKnownSeeds:
         assert space.vocabulary == (4000, None)
         assert {point.vocabulary for point in space.starting_points()} == {4000}
 
-    @pytest.mark.parametrize(
-        "layers",
-        [
-            (Layer(8, ("sa_sdp", "sa_sdp"), 4, (64,)), Layer(8, ("sa_sdp",), 4, (64,))),
-            (Layer(8, ("sa_sdp", "c_5"), 4, (64,)),),
-            (Layer(8, ("sa_sdp", "sa_sdp"), 4, (64, 64)),),
-        ],
-    )
-    def test_a_seed_that_is_not_tied(self, layers: tuple[Layer, ...]) -> None:
-        seed = dataclasses.replace(seed_of(), architecture=Architecture(layers))
-        with pytest.raises(ArchitectureError, match="one shape") as caught:
-            SeededSpace.around(seed)
-        assert caught.value.hint
+
+MIXED = (
+    Layer(8, ("sa_sdp", "sa_sdp", "l_dct", "c_5"), 2, (600, 1200)),
+    Layer(8, ("sa_wma", "c_9"), 4, (1200,)),
+    Layer(8, ("sa_sdp", "c_13"), 4, (300,)),
+)
+
+
+class TestSeedsWhoseLayersDiffer:
+    def test_every_design_is_a_share_of_it(self) -> None:
+        seed = dataclasses.replace(seed_of(), architecture=Architecture(MIXED))
+        space = SeededSpace.around(seed)
+        assert architecture(seed, space.seed_point()) == seed.architecture
+        assert (space.heads, space.feed_forward[-1]) == ((1, 2, 3, 4), 1200)
+        for design in space.designs():
+            planned(seed, design)
+        half = architecture(seed, Design(3, 2, 592, None, "fp32"))
+        assert [layer.heads for layer in half.layers] == [
+            ("sa_sdp", "l_dct"),
+            ("sa_wma",),
+            ("sa_sdp",),
+        ]
+        assert [layer.feed_forward for layer in half.layers] == [(296, 592), (592,), (148,)]
+
+    def test_changing_widths_keep_all_layers(self) -> None:
+        narrow = Layer(4, ("sa_sdp",), 4, (64,))
+        seed = dataclasses.replace(seed_of(), architecture=Architecture((*MIXED, narrow)))
+        space = SeededSpace.around(seed)
+        assert space.layers == (4,)
+        for design in space.designs():
+            planned(seed, design)
 
 
 class TestKeepLayers:
