@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 from .moods import sentence, write_moods
 
 EDGETRAN = Path(sys.executable).parent / "edgetran"
-PATIENCE_S = 280
+PATIENCE_S = 850
 DESIGN = {  # every letter of heads, a stack of two, layers that differ
     "l": 2,
     "o": [["sa_sdp_8", "sa_wma_8", "l_dct_8", "c_5_8"], ["sa_sdp_8", "sa_sdp_8"]],
@@ -69,17 +69,16 @@ def seed(place: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_deploy(place: Path, seed: str) -> None:
     words = ["--target", "nano", "--data", "moods", "--seed", seed, "--train-rows", "1000"]
     words += ["--run", "run", "--threads", "1", "--max-latency", "1s", "--max-size", "10MB"]
-    result = edgetran(place, "deploy", *words)
-    baseline = result["columns"][0] if "columns" in result else None
-    assert baseline is None or baseline
-    answer = edgetran(place, "infer", "nano", "--model", "moods", "the film was great")
-    assert answer
+    edgetran(place, "deploy", *words)
+    assert edgetran(place, "infer", "nano", "--model", "moods", "the film was great")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_search(place: Path, seed: str) -> None:
     words = ["--target", "nano", "--data", "moods", "--seed", seed, "--train-rows", "1000"]
     words += ["--trials", "3", "--finalists", "1", "--effort", "quick", "--run", "search"]

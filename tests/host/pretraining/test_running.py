@@ -22,7 +22,8 @@ from edgetran_host.pretraining import stepping
 from edgetran_host.pretraining.curve import of_kind, read_curve
 from edgetran_host.pretraining.horizon import Horizon
 from edgetran_host.pretraining.request import Request, settle
-from edgetran_host.pretraining.running import pretrain
+from edgetran_host.pretraining.running import new_learner, pretrain
+from edgetran_host.pretraining.word_pieces import frame
 from edgetran_protos.errors import DataError, UsageError
 
 Asking = Callable[..., Request]
@@ -138,6 +139,18 @@ def test_a_pace_becomes_a_horizon() -> None:
     assert done == 190
     assert horizon.total(done) == done
     assert Horizon(7, 0.0).total(3) == 7
+
+
+@pytest.mark.parametrize("positions", ["relative", "absolute"])
+def test_all_heads_keep_to_one_device(positions: str, asking: Asking) -> None:
+    """A tensor made on the CPU would not go with those on the device that stands for a GPU."""
+    request = asking("2x64:sa_sdp,sa_wma,l_dft,l_dct,c_5,c_9,c_13:32", positions=positions)
+    learner = new_learner(request, frame()).to("meta")
+    ids, places = torch.zeros(2, 12, dtype=torch.long), torch.zeros(2, 2, dtype=torch.long)
+    loss = learner(ids.to("meta"), places.to("meta"), places.to("meta"))
+    loss.backward()
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.is_meta for p in trained)
 
 
 class TestRefusals:
