@@ -144,7 +144,9 @@ def test_a_pace_becomes_a_horizon() -> None:
 @pytest.mark.parametrize("positions", ["relative", "absolute"])
 def test_all_heads_keep_to_one_device(positions: str, asking: Asking) -> None:
     """A tensor made on the CPU would not go with those on the device that stands for a GPU."""
-    request = asking("2x64:sa_sdp,sa_wma,l_dft,l_dct,c_5,c_9,c_13:32", positions=positions)
+    request = asking(
+        "2x64:sa_sdp,sa_wma,l_dft,l_dct,c_5,c_9,c_13:32", positions=positions, dropout=0.0
+    )
     learner = new_learner(request, frame()).to("meta")
     ids, places = torch.zeros(2, 12, dtype=torch.long), torch.zeros(2, 2, dtype=torch.long)
     loss = learner(ids.to("meta"), places.to("meta"), places.to("meta"))
