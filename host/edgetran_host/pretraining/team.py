@@ -112,7 +112,6 @@ class Processes(Team):
 
     def close(self) -> None:
         self._accelerator.end_training()
-        torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
