@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from edgetran_host.job.child import row_loss
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed, seed_model
 from edgetran_host.models.text_model import TextModel
@@ -145,7 +146,7 @@ def student_of(teacher: TextModel, task, length: int):  # type: ignore[no-untype
     design = Design(layers=4, heads=6, feed_forward=768, vocabulary=WORDS, precision="int8")
     kept = keep_layers(len(parent.architecture.layers), design.layers)
     rows = encode(seed.tokenizer_json, task.train[:SALIENCY_ROWS], length, task)
-    saliency = measure_saliency(teacher, [batch(rows)], torch.nn.functional.cross_entropy)
+    saliency = measure_saliency(teacher, [batch(rows)], row_loss(task))
     shape = architecture(parent, design)
     config = dataclasses.replace(
         parent,

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from edgetran_host.pretraining.corpus import Ids, Windows
+from edgetran_host.pretraining.masking import IGNORED, MASKED, REPLACED, Masking
 from edgetran_host.pretraining.shuffling import shuffled
-from edgetran_host.training.masking import IGNORED, MASKED, REPLACED, Masking
 
 AHEAD = 3  # batches made while the device computes
 HELD_OUT_KEY = 1 << 32  # beyond any step

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.pretraining.documents import special_frame
+from edgetran_host.pretraining.masking import CHOSEN
 from edgetran_host.pretraining.sources import texts
-from edgetran_host.training.corpus import special_frame
-from edgetran_host.training.masking import CHOSEN
 
 INDEX = "index.json"
 HELD_OUT = "held-out.bin"

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.training.masking import IGNORED
-from edgetran_host.training.pretraining import MaskedWords
+from edgetran_host.pretraining.masked_words import MaskedWords
+from edgetran_host.pretraining.masking import IGNORED
 
 
 class MaskedLearner(nn.Module):
@@ -30,5 +30,5 @@ class MaskedLearner(nn.Module):
         states = self.model.hidden_states(ids, real, torch.zeros_like(ids))[-1]
         rows = torch.arange(len(ids), device=ids.device)[:, None] * ids.shape[1]
         asked = states.flatten(0, 1).index_select(0, (places + rows).flatten())
-        logits = self.head.logits(asked).float()
+        logits = self.head(asked).float()
         return F.cross_entropy(logits, labels.flatten(), reduction="sum", ignore_index=IGNORED)

@@ -33,15 +33,15 @@ from edgetran_host.pretraining.corpus import Corpus, Windows, prepare
 from edgetran_host.pretraining.curve import Curve
 from edgetran_host.pretraining.finding import RESULT
 from edgetran_host.pretraining.learner import MaskedLearner
+from edgetran_host.pretraining.masked_words import MaskedWords
+from edgetran_host.pretraining.masking import Masking
 from edgetran_host.pretraining.request import Request, settle
 from edgetran_host.pretraining.sources import check_sources
 from edgetran_host.pretraining.stepping import Run, Standing, Stepper
 from edgetran_host.pretraining.team import Team, is_first, once, team
 from edgetran_host.pretraining.word_pieces import make_tokenizer, padding_of, size_of
 from edgetran_host.training.device import own_draws
-from edgetran_host.training.masking import Masking
 from edgetran_host.training.precision import fast_products
-from edgetran_host.training.pretraining import MaskedWords
 from edgetran_host.training.threads import compute_threads
 from edgetran_host.training.training_state import TrainingState
 

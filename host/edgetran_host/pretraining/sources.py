@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgetran_protos.errors import DataError
 
-from edgetran_host.training.corpus import ENDINGS, documents
+from edgetran_host.pretraining.documents import ENDINGS, documents
 
 HUB = "hf:"
 TEXT_COLUMNS = ("text", "content", "document", "sentence")

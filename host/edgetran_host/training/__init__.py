@@ -1,28 +1,19 @@
-"""Pre-training, fine-tuning and distillation of text models, resumable to the bit."""
+"""Fine-tuning and distillation of text models, resumable to the bit."""
 
-from edgetran_host.training.corpus import chunks, documents
 from edgetran_host.training.distillation import Targets, distil, teacher_targets
 from edgetran_host.training.fine_tuning import fine_tune
-from edgetran_host.training.masking import Masking
 from edgetran_host.training.prediction import predict
-from edgetran_host.training.pretraining import MaskedWords, perplexity, pretrain
 from edgetran_host.training.recipes import Effort, Recipe, effort
 from edgetran_host.training.teacher_states import Guide
 
 __all__ = [
     "Effort",
     "Guide",
-    "MaskedWords",
-    "Masking",
     "Recipe",
     "Targets",
-    "chunks",
     "distil",
-    "documents",
     "effort",
     "fine_tune",
-    "perplexity",
     "predict",
-    "pretrain",
     "teacher_targets",
 ]

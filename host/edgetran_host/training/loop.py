@@ -1,4 +1,4 @@
-"""The training loop that fine-tuning, distillation and pre-training share.
+"""The training loop that fine-tuning and distillation share.
 
 AdamW, linear warm-up and decay, clipped gradients. The state is saved every few
 seconds; a run that is killed and started again takes the same steps to the same
@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,6 @@ SAVE_PERIOD_S = 20.0
 EVALUATION_ROWS = 64  # computed together
 STATE = "state.safetensors"
 
-Change = Callable[[Batch, int], Batch]  # what an epoch makes of a batch
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -54,7 +52,6 @@ class HeldOut:
 
     data: Encoded
     objective: Objective
-    change: Change | None = None  # as of epoch 0, every time
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,6 @@ class Run:
     threads: int
     on_progress: OnProgress
     held_out: HeldOut | None = None
-    change: Change | None = None  # may bring in ids that the data lack
 
     @property
     def objective(self) -> Objective:
@@ -185,8 +181,6 @@ def held_out_loss(model: TextModel, held_out: HeldOut) -> float:
     order = np.argsort(lengths_of(held_out.data), kind="stable")
     cuts = range(0, len(order), EVALUATION_ROWS)
     batches = [take(held_out.data, order[at : at + EVALUATION_ROWS]) for at in cuts]
-    if held_out.change is not None:
-        batches = [held_out.change(batch, 0) for batch in batches]
     mine = [batch.to(engine().device()) for batch in batches[engine().rank :: engine().count]]
     loss, weight = engine().sums(mean_loss(Learner(model, held_out.objective), mine))
     return loss / weight
@@ -212,8 +206,7 @@ def _batches(run: Run, first: int) -> Iterator[Batch]:
         order = epoch_order(lengths, size, run.recipe.seed, epoch)
         begin = max(0, first - epoch * a_pass)
         for rows in order[begin : run.steps - epoch * a_pass]:
-            batch = take(run.data, rows)
-            yield batch if run.change is None else run.change(batch, epoch)
+            yield take(run.data, rows)
 
 
 def _gradients(
@@ -301,10 +294,7 @@ def _restore(
 
 @contextlib.contextmanager
 def _small_table(model: TextModel, run: Run, standing: Standing) -> Iterator[Run]:
-    """The run on the words it uses; all of them where `change` may bring in others."""
-    if run.change is not None:
-        yield run
-        return
+    """The run on the words it uses."""
     recipe, held_out = run.recipe, run.held_out
 
     def shrunk() -> float:

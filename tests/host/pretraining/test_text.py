@@ -14,12 +14,12 @@ from edgetran.progress import Progress
 from edgetran_host.pretraining import corpus as corpus_module
 from edgetran_host.pretraining.batches import Batches, ask
 from edgetran_host.pretraining.corpus import Corpus, Windows, prepare
+from edgetran_host.pretraining.documents import special_frame
+from edgetran_host.pretraining.masking import IGNORED, Masking
 from edgetran_host.pretraining.request import Request
 from edgetran_host.pretraining.shuffling import shuffled
 from edgetran_host.pretraining.sources import check_sources, texts
 from edgetran_host.pretraining.word_pieces import make_tokenizer, padding_of, size_of
-from edgetran_host.training.corpus import special_frame
-from edgetran_host.training.masking import IGNORED, Masking
 from edgetran_protos.errors import DataError, UsageError
 from tokenizers import Tokenizer
 

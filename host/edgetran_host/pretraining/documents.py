@@ -1,8 +1,7 @@
-"""Raw text for pre-training: files of documents to rows of L tokens.
+"""Files of documents, and what a tokenizer puts around a text.
 
 A file is .txt or .txt.gz, UTF-8, with a blank line between documents; a very long document
-is handed out in parts, so that no file has to fit in memory. A document is cut into chunks
-that fill a row, special tokens included; only its last chunk is shorter.
+is handed out in parts, so that no file has to fit in memory.
 """
 
 from __future__ import annotations
@@ -11,14 +10,10 @@ import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from edgetran_protos.errors import DataError, UsageError
 from tokenizers import Tokenizer
 
-from edgetran_host.tasks import Encoded
-
 ENDINGS = (".txt", ".txt.gz")
-DOCUMENTS_AT_ONCE = 1000  # tokenised together
 PART_CHARACTERS = 100_000  # of a document, or of a line
 
 
@@ -38,30 +33,6 @@ def documents(paths: Sequence[Path]) -> Iterator[str]:
                 lines, characters = [], 0
         if lines:
             yield " ".join(lines)
-
-
-def chunks(
-    tokenizer_json: bytes, texts: Iterator[str], sequence_length: int, pad_id: int
-) -> Encoded:
-    """Rows of L; all labels are 0, for nothing is asked about a row as a whole."""
-    tokenizer = Tokenizer.from_str(tokenizer_json.decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    before, after = special_frame(tokenizer)
-    room = sequence_length - len(before) - len(after)
-    if room < 1:
-        raise UsageError(f"a sequence length of {sequence_length} holds no text")
-    rows: list[list[int]] = []
-    for batch in _grouped(texts):
-        for found in tokenizer.encode_batch(batch, add_special_tokens=False):
-            cuts = range(0, len(found.ids), room)
-            rows += [[*before, *found.ids[at : at + room], *after] for at in cuts]
-    ids = np.full((len(rows), sequence_length), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    for row, (row_ids, row_mask) in zip(rows, zip(ids, mask)):
-        row_ids[: len(row)] = row
-        row_mask[: len(row)] = 1
-    return Encoded(ids, mask, np.zeros_like(ids), np.zeros(len(rows), np.int64))
 
 
 def special_frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
@@ -86,14 +57,3 @@ def _lines(path: Path) -> Iterator[str]:
                 yield begun
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _grouped(texts: Iterator[str]) -> Iterator[list[str]]:
-    group: list[str] = []
-    for text in texts:
-        group.append(text)
-        if len(group) == DOCUMENTS_AT_ONCE:
-            yield group
-            group = []
-    if group:
-        yield group
