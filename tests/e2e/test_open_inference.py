@@ -37,6 +37,7 @@ SERVICES = {
     "edgetran.v1.DeploymentService",
     "edgetran.v1.DeviceService",
     "edgetran.v1.MeasurementService",
+    "edgetran.v1.SignerService",
     "edgetran.v1.TextService",
     INFERENCE,
     HEALTH,

@@ -154,6 +154,9 @@ class Bench:
         return steps, [event for event in events if isinstance(event, MeasureRecord)]
 
 
+PATIENCE_S = 30.0
+
+
 def workers() -> list[psutil.Process]:
     """Of this process, alive: other tests leave other children."""
     alive = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
@@ -347,7 +350,9 @@ def test_the_end_of_a_lease_stops_what_is_measured_under_it(bench: Bench) -> Non
         spec = bench.spec(lease_token=lease.token, blocks=100, min_block_s=10.0)
         with pytest.raises(LeaseLost):
             await measure(spec, end)
-        assert workers() == []
+        async with asyncio.timeout(PATIENCE_S):  # a busy machine takes a while to end a process
+            while workers():
+                await asyncio.sleep(0.05)
         assert [e async for e in bench.measurements.measure(bench.spec())]
 
     async def both() -> None:
