@@ -40,13 +40,15 @@ from edgetran_host.job.teacher import fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.refine.efforts import SPENT, settings
+from edgetran_host.refine.making import make
 from edgetran_host.refine.node import ROOT, Node
+from edgetran_host.refine.proposals import Proposal
 from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import encode, load_task
 from edgetran_host.tasks.scoring import METRICS, PARTS
 from edgetran_host.training import predict, recipes
-from edgetran_host.transfer import transfer
+from edgetran_host.transfer.growth import Edit
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import EdgeTranError
 
@@ -265,11 +267,7 @@ def rival(run: Path, way: str) -> Found:
     searched = Design(**json.loads((run / "result.json").read_text())["search"]["best"]["design"])
     path = path_to_best(tree)
     if way == ONE_SHOT:
-        child = nursery.child(searched)
-        for node in path:
-            assert node.weights is not None
-            shape = replace(child.model.config, architecture=node.architecture)
-            child = replace(child, model=transfer(child.model, node.weights, shape))
+        child = all_at_once(bench, nursery.child(searched), tree)
     else:
         whole = nursery.space().seed_point()
         child = nursery.child(replace(whole, layers=LAYERS, precision="int8"))
@@ -297,6 +295,24 @@ def rival(run: Path, way: str) -> Found:
         "cost": asdict(cost),
     }
     return {"rows": {way: found}}, {way: outputs_of(bench, built.bundle, variant)}
+
+
+def all_at_once(bench: Bench, child: Child, tree: dict[str, Any]) -> Child:
+    """The edits that led to the refined model, without any training between them."""
+    parent = Node.from_json(tree["nodes"][ROOT])
+    for node in path_to_best(tree):
+        assert node.weights is not None
+        proposal = Proposal(
+            node.mode,
+            node.what,
+            Edit(node.architecture, node.weights),
+            pieces=node.pieces if node.pieces != parent.pieces else None,
+            new_pieces=node.what.endswith("new pieces"),
+            table_width=node.table_width if node.table_width != parent.table_width else None,
+        )
+        made = make(child.model, child.tokenizer_json, proposal, bench.texts(), seed=node.number)
+        child, parent = Child(made.model, made.tokenizer_json, ()), node
+    return child
 
 
 def path_to_best(tree: dict[str, Any]) -> list[Node]:
