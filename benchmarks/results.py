@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from edgetran_host.job.bench import Bench
-from edgetran_host.job.build import artefact_bytes, build
+from edgetran_host.job.build import artefact_bytes, build, scores_to_json
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.deploying import REFINED
@@ -45,7 +45,7 @@ from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.proposals import Proposal
 from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
-from edgetran_host.tasks import encode, load_task
+from edgetran_host.tasks import encode, load_task, score
 from edgetran_host.tasks.scoring import METRICS, PARTS
 from edgetran_host.training import predict, recipes
 from edgetran_host.transfer.growth import Edit
@@ -288,13 +288,15 @@ def rival(run: Path, way: str) -> Found:
         variant = built.exported[0].variant.name
         size = artefact_bytes(built.bundle, variant)
         cost = to_cost(measure_briefly(board, built.bundle, variant, bench.on_progress), size)
-    found = {
+    found: dict[str, Any] = {
         "parameters": parameters(child),
         "artefact_bytes": size,
         "rows_seen": rows,
         "cost": asdict(cost),
     }
-    return {"rows": {way: found}}, {way: outputs_of(bench, built.bundle, variant)}
+    outputs = outputs_of(bench, built.bundle, variant)
+    found["scores"] = scores_to_json(score(bench.task, outputs))
+    return {"rows": {way: found}}, {way: outputs}
 
 
 def all_at_once(bench: Bench, child: Child, tree: dict[str, Any]) -> Child:

@@ -91,12 +91,12 @@ def refined_table(cells: list[Cell]) -> str:
 
 
 def parts_table(parts: list[dict[str, Any]]) -> str:
-    lines = ["| task, random seed | way | weights, M | bytes |", "|---|---|---|---|"]
+    lines = ["| task, random seed | way | score | weights, M | bytes |", "|---|---|---|---|---|"]
     for part in parts:
         row = part["rows"][part["way"]]
         lines.append(
-            f"| {part['task']}, {part['seed']} | {part['way']} | {row['parameters'] / 1e6:.1f}"
-            f" | {row['artefact_bytes'] / 1e6:.1f} MB |"
+            f"| {part['task']}, {part['seed']} | {part['way']} | {interval(row['scores'])}"
+            f" | {row['parameters'] / 1e6:.1f} | {row['artefact_bytes'] / 1e6:.1f} MB |"
         )
     return "\n".join(lines) + "\n"
 
