@@ -186,7 +186,8 @@ def test_the_end_of_a_worker_costs_its_request_alone_and_is_reported(
         waiting = asyncio.ensure_future(model.predict(TEXTS))
         await asyncio.sleep(0.1)
         worker.send_signal(number)
-        worker.resume()
+        if number != signal.SIGKILL:  # which ends a process that stands still, too
+            worker.resume()
         with pytest.raises(ModelDown, match="died") as caught:
             await call
         assert caught.value.status is grpc.StatusCode.UNAVAILABLE
