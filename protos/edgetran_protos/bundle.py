@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edgetran_protos.errors import BundleCorrupt, BundleError, UnknownVariant, UsageError
 from edgetran_protos.layout import UNREADABLE, Layout, write_layout
-from edgetran_protos.plain import build
+from edgetran_protos.plain import build, strict_json
 
 CARD_SCHEMA = 3  # 1: one tolerance for all variants, no accuracy costs; 2: claims without protocol
 CARD_MINOR = 0  # grows with additions that a reader of the same schema may pass over
@@ -135,7 +135,7 @@ class BundleCard:
     def from_json(data: bytes) -> "BundleCard":
         """Raises BundleError when the card is not one this version reads."""
         try:
-            raw = json.loads(data)
+            raw = strict_json(data)
             if raw["schema"] > CARD_SCHEMA:
                 raise BundleError(
                     f"the bundle's card has schema {raw['schema']}, this edgetran reads up to"

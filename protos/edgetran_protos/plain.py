@@ -7,12 +7,25 @@ dataclass says, at every depth, and no NaN.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, Type, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Kind = TypeVar("Kind")
 MOST_BITS = 63  # whole numbers end up in arrays of int64
+
+
+def strict_json(data: bytes) -> Any:
+    """What is JSON and no more: Python also reads NaN, Infinity and 1e999. Raises ValueError."""
+    return json.loads(data, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number in JSON")
+    return value
 
 
 def build(kind: Type[Kind], raw: Any, where: str, *, pass_over: bool = False) -> Kind:

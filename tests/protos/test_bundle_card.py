@@ -138,3 +138,12 @@ class TestVersions:
         ) as caught:
             Bundle.open(path)
         assert "upgrade edgetran" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_python_reads_and_json_lacks_is_refused(raw: Raw, number: str) -> None:
+    card = {**raw, "architecture": {"scale": 0.25}}
+    whole = json.dumps(card)
+    assert BundleCard.from_json(whole.encode()).architecture == {"scale": 0.25}
+    with pytest.raises(BundleError, match="no number in JSON"):
+        BundleCard.from_json(whole.replace("0.25", number).encode())
