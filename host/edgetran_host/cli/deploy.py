@@ -46,7 +46,14 @@ from edgetran_host.cli.options import json_option, threads_option
     "--refine-rounds",
     type=click.IntRange(0),
     default=None,
-    help="Steps that grow and prune what the search chose; default: 0, 24 or 60 by the effort.",
+    help="Steps that grow and prune what the search chose; default: 0, 10 or 60 by the effort.",
+)
+@click.option(
+    "--prefer",
+    type=click.Choice(["accuracy", "balance", "speed"]),
+    default="balance",
+    show_default=True,
+    help="Within the limits: a point of the score weighs as much as 28, 2 or 1.25 times as fast.",
 )
 @click.option(
     "--bundle",
@@ -88,6 +95,7 @@ def deploy(
     max_power: str | None,
     max_accuracy_cost: float | None,
     refine_rounds: int | None,
+    prefer: str,
     bundle: str | None,
     insecure: bool,
     allow_older: bool,
@@ -108,6 +116,7 @@ def deploy(
     Examples:
       edgetran deploy --target nano --data intents --max-latency 40ms
       edgetran deploy --target nano --data path/to/SST-2 --max-energy 300mJ --max-size 20MB
+      edgetran deploy --target local --data path/to/RTE --max-size 9MB --prefer accuracy
       edgetran deploy --target rpi4 --bundle runs/intents-nano-0a1b2c3d/bundle.tar
       edgetran deploy --target rpi4 --bundle oci://registry.local/models/intents:7
       edgetran deploy --fleet fleet.toml --bundle bundle.tar --stop-if "p99>20ms"
@@ -142,6 +151,7 @@ def deploy(
         train_rows=train_rows,
         model=name,
         max_accuracy_cost=None if max_accuracy_cost is None else max_accuracy_cost / 100,
+        prefer=prefer,
     )
     if bundle is not None:
         _deploy_bundle(bundle, insecure, config, threads, allow_older, as_json)

@@ -17,7 +17,7 @@ from edgetran_host.cli.runs import runs_option
     "--rounds",
     type=click.IntRange(1),
     default=None,
-    help="Steps at most; default: 8, 24 or 60 by the run's effort. More may be asked for later.",
+    help="Steps at most; default: 8, 10 or 60 by the run's effort. More may be asked for later.",
 )
 @click.option(
     "--importance",

@@ -34,10 +34,13 @@ class JobConfig:
     train_rows: int | None = None
     model: str = ""  # name to serve under; empty: the task's name
     max_accuracy_cost: float | None = None  # of the score, that a served variant may lose
+    prefer: str = "balance"  # of search.objective.PREFERENCES
 
     def identity(self) -> str:
-        """Eight hex digits that name the request."""
-        return hashlib.sha256(canonical_json(asdict(self))).hexdigest()[:8]
+        """Eight hex digits that name the request; what came later counts where it was asked."""
+        told = asdict(self)
+        told = {name: told[name] for name in told if name not in LATER or told[name] != LATER[name]}
+        return hashlib.sha256(canonical_json(told)).hexdigest()[:8]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,6 +48,9 @@ class JobConfig:
     @staticmethod
     def from_json(raw: dict[str, Any]) -> JobConfig:
         return JobConfig(**{**raw, "budget": Budget(**raw["budget"])})
+
+
+LATER = {"prefer": JobConfig.prefer}
 
 
 def pretty(config: JobConfig) -> str:

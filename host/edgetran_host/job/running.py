@@ -37,12 +37,14 @@ def run_job(
     from edgetran_host.job.report import write_report
     from edgetran_host.job.workbench import Workbench
     from edgetran_host.models.seeds import load_seed
+    from edgetran_host.search.objective import cost_weight
     from edgetran_host.tasks import load_task
     from edgetran_host.training.recipes import effort
 
     # Before anything is made: the request must be possible.
     if config.model:
         check_model_name(config.model)
+    cost_weight(config.prefer)
     rows = config.train_rows or effort(config.effort).distillation_rows
     task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
     count = threads or free_cores()

@@ -174,7 +174,8 @@ class Search:
         )
         save_model(child.model, folder / "model", child.tokenizer_json)
         forget(folder / "checkpoint")
-        value = objective(scores.value, self._reference.score, cost, self._reference.cost)
+        reference, prefer = self._reference, self._work.config.prefer
+        value = objective(scores.value, reference.score, cost, reference.cost, prefer)
         self._study.update(number, Trial(design, cost, scores.value, value, True), over)
         trained.exported[0].path.unlink()
 

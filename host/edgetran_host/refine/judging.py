@@ -54,7 +54,8 @@ class Judge:
         loss = float(row_loss(self._work.task)(torch.from_numpy(outputs), labels))
         graph.path.unlink()
         built.bundle.path.unlink()
-        value = objective(found, self._reference.score, cost, self._reference.cost)
+        reference, prefer = self._reference, self._work.config.prefer
+        value = objective(found, reference.score, cost, reference.cost, prefer)
         return dataclasses.replace(node, cost=cost, score=found, served_loss=loss, value=value)
 
     def tokens_per_row(self, tokenizer: bytes) -> float:

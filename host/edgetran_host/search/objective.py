@@ -1,11 +1,11 @@
 """What the search maximises, and the limits it must not break.
 
-J = (score - score_seed) / 0.01 - sum over m of w_m * ln(m / m_seed)
+J = (score - score_seed) / 0.01 - p * sum over m of w_m * ln(m / m_seed)
 
 score is the task's metric on rows held out of training, m runs over latency,
 energy and bytes on the board (energy only where the board gives one). One point
-of score weighs as much as a factor e^(1/w) in a cost. A design that breaks a
-limit has a positive entry in `excess` and can never be chosen.
+of score weighs as much as a factor e^(1 / (p * w)) in a cost, where p is what the user
+prefers. A design that breaks a limit has a positive entry in `excess` and can never be chosen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgetran_protos.errors import BudgetError
+from edgetran_protos.errors import BudgetError, UsageError
 
 from edgetran_host.job.config import Budget
 
@@ -22,6 +22,8 @@ WEIGHT_LATENCY = 1.5
 WEIGHT_ENERGY = 0.25
 WEIGHT_BYTES = 0.75
 WEIGHTS = WEIGHT_LATENCY + WEIGHT_ENERGY + WEIGHT_BYTES
+BALANCE = "balance"
+PREFERENCES = {"accuracy": 0.2, BALANCE: 1.0, "speed": 3.0}  # p
 # Without a latency or size limit of the user's, a design must be worth the
 # trouble of searching: this much faster and smaller than the fp32 seed.
 DEFAULT_SPEED_UP = 2.0
@@ -103,13 +105,24 @@ def describe_excess(cost: Cost, budget: Budget) -> str:
     )
 
 
-def objective(score: float, seed_score: float, cost: Cost, seed: Cost) -> float:
+def objective(
+    score: float, seed_score: float, cost: Cost, seed: Cost, prefer: str = BALANCE
+) -> float:
     """J of the module docstring; higher is better, the seed itself has 0."""
-    return (score - seed_score) / SCORE_POINT - weighed(cost, seed)
+    return (score - seed_score) / SCORE_POINT - cost_weight(prefer) * weighed(cost, seed)
+
+
+def cost_weight(prefer: str) -> float:
+    """p. Raises UsageError for what is none of PREFERENCES."""
+    if prefer not in PREFERENCES:
+        raise UsageError(
+            f"{prefer!r} is nothing to prefer", hint=f"choose {', '.join(PREFERENCES)}"
+        )
+    return PREFERENCES[prefer]
 
 
 def weighed(cost: Cost, seed: Cost) -> float:
-    """What J takes off for the cost; below zero where it is less than the seed's."""
+    """What J takes off for the cost in balance; below zero where it is less than the seed's."""
     found = WEIGHT_LATENCY * math.log(cost.latency_s / seed.latency_s)
     found += WEIGHT_BYTES * math.log(cost.size_bytes / seed.size_bytes)
     if cost.energy_j and seed.energy_j:

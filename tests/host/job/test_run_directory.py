@@ -1,10 +1,13 @@
 """A run on disk: finished stages are kept, half-written ones never seen."""
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
 from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
+from edgetran_protos.bundle import canonical_json
 from edgetran_protos.errors import UsageError
 
 CONFIG = JobConfig(
@@ -66,3 +69,13 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         write_atomically(file, "not bytes")  # type: ignore[arg-type]
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_later_option_left_alone_names_no_other_run() -> None:
+    """A run that was begun before the option was there goes on under its name."""
+    begun_before = {name: value for name, value in CONFIG.to_json().items() if name != "prefer"}
+    assert JobConfig.from_json(begun_before).identity() == CONFIG.identity()
+    asked = dataclasses.replace(CONFIG, prefer="accuracy")
+    assert asked.identity() != CONFIG.identity()
+    digest = hashlib.sha256(canonical_json(begun_before)).hexdigest()
+    assert CONFIG.identity() == digest[:8]

@@ -15,7 +15,7 @@ from edgetran_host.search.objective import (
     with_defaults,
     within,
 )
-from edgetran_protos.errors import BudgetError
+from edgetran_protos.errors import BudgetError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +54,18 @@ class TestObjective:
         half = objective(0.9, 0.9, cheaper(**{name: 0.5}), SEED)
         assert half == pytest.approx(weight * math.log(2))
         assert objective(0.9, 0.9, cheaper(**{name: 2}), SEED) == pytest.approx(-half)
+
+    @pytest.mark.parametrize(("prefer", "times"), [("accuracy", 0.2), ("speed", 3.0)])
+    def test_what_is_preferred_weighs_costs_anew(self, prefer: str, times: float) -> None:
+        fast = cheaper(latency_s=0.5, size_bytes=0.1)
+        saved = objective(0.9, 0.9, fast, SEED)
+        assert objective(0.9, 0.9, fast, SEED, prefer) == pytest.approx(times * saved)
+        assert objective(0.91, 0.9, SEED, SEED, prefer) == pytest.approx(1)
+
+    def test_nobody_prefers_nothing_known(self) -> None:
+        with pytest.raises(UsageError, match="'size' is nothing to prefer") as raised:
+            objective(0.9, 0.9, SEED, SEED, "size")
+        assert "balance" in (raised.value.hint or "")
 
     def test_peak_power_is_a_limit_only(self) -> None:
         assert objective(0.9, 0.9, cheaper(peak_power_w=0.1), SEED) == 0
