@@ -19,7 +19,7 @@ from edgetran_host.space.architecture import Architecture
 
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
 FEED_FORWARD_SHARES = (0.75, 0.5, 0.375, 0.25)  # beside the seed's own width
-VOCABULARY_SIZES = (4000, 8000, 12000)
+VOCABULARY_SIZES = (4000, 6000, 8000, 12000)
 PRECISIONS = ("int8", "fp32")
 MIN_LAYERS = 2
 WIDTH_STEP = 16  # narrower feed-forward widths are multiples of this
@@ -85,7 +85,7 @@ class SeededSpace:
     def starting_points(self) -> tuple[Design, ...]:
         """A few designs that tell depth, width and both apart, tried before any model."""
         trimmed = [size for size in self.vocabulary if size]
-        small = trimmed[min(1, len(trimmed) - 1)] if trimmed else None
+        small = trimmed[min(2, len(trimmed) - 1)] if trimmed else None
         deep, full, wide = self.layers[-1], self.heads[-1], self.feed_forward[-1]
         shallow = max(self.layers[0], round(STARTING_DEPTH * deep))
         half, narrow = _lower_middle(self.heads), _lower_middle(self.feed_forward)
@@ -101,6 +101,11 @@ class SeededSpace:
         layers, heads, feed_forward, vocabulary, precisions = self._axes()
         cut = (layers[0], heads[0], feed_forward[0], vocabulary[0])
         return tuple(Design(*cut, precision) for precision in precisions)
+
+    def with_fewer_pieces(self, design: Design) -> Design | None:
+        """Its neighbour by vocabulary alone; None where it has the fewest."""
+        at = self.vocabulary.index(design.vocabulary)
+        return dataclasses.replace(design, vocabulary=self.vocabulary[at - 1]) if at else None
 
     def designs(self) -> Iterator[Design]:
         """All of them, in a fixed order."""

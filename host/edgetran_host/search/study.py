@@ -27,7 +27,8 @@ from edgetran_host.search.seeded_space import Design, SeededSpace, from_params, 
 
 STUDY_NAME = "search"
 RESULT_KEY = "result"  # user attribute of an evaluated trial
-LIMITS = ("latency", "energy", "size", "power")  # in the order of `objective.excess`
+SIZE = "size"
+LIMITS = ("latency", "energy", SIZE, "power")  # in the order of `objective.excess`
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SeededStudy:
         done = self.trials()
         known = {trial.design for trial in done}
         left = [design for design in self._space.designs() if design not in known]
-        first = [*self._interrupted, *self._space.starting_points()]
+        first = [*self._interrupted, *self._space.starting_points(), *self._lighter()]
         hopeless = not any(trial.feasible for trial in done)
         if hopeless:
             first += self._space.smallest_points()
@@ -90,6 +91,23 @@ class SeededStudy:
         """The best design that keeps every limit."""
         kept = [trial for trial in self.trials() if trial.feasible and trial.score is not None]
         return max(kept, key=lambda trial: trial.value, default=None)
+
+    def _lighter(self) -> list[Design]:
+        """Starting points that break the limit on bytes and no other, with the next fewer pieces:
+        a table of words is what a design misses least."""
+        heavy = {
+            from_params(trial.params)
+            for trial in self._in(TrialState.COMPLETE)
+            if {name for name, over in trial.constraints.items() if over > 0} == {SIZE}
+        }
+        found = []
+        for point in self._space.starting_points():
+            lighter: Design | None = point
+            while lighter in heavy:
+                lighter = self._space.with_fewer_pieces(lighter)
+            if lighter is not None and lighter != point:
+                found.append(lighter)
+        return found
 
     def _ask(self, design: Design | None) -> optuna.Trial:
         """A trial of this design, or of one that the sampler proposes."""

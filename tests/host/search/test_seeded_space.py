@@ -134,10 +134,10 @@ class TestKnownSeeds:
             layers=(2, 3, 4, 5, 6),
             heads=(4, 6, 9, 12),
             feed_forward=(384, 576, 768, 1152, 1536),
-            vocabulary=(4000, 8000, 12000, None),
+            vocabulary=(4000, 6000, 8000, 12000, None),
             precision=("int8", "fp32"),
         )
-        assert space.size == 800
+        assert space.size == 1000
         assert space.starting_points() == (
             Design(4, 12, 1536, 8000, "int8"),
             Design(4, 6, 768, 8000, "int8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -22,7 +23,7 @@ SPACE = SeededSpace(
     layers=(2, 3, 4, 5, 6),
     heads=(4, 6, 9, 12),
     feed_forward=(384, 576, 768, 1152, 1536),
-    vocabulary=(4000, 8000, 12000, None),
+    vocabulary=(4000, 6000, 8000, 12000, None),
     precision=("int8", "fp32"),
 )
 TINY = SeededSpace((1,), (1, 2), (64,), (4000, None), ("int8", "fp32"))
@@ -43,7 +44,7 @@ def score_of(design: Design) -> float:
     """Falls gently with every cut, and faster where cuts add up."""
     lost = 0.35 * (6 - design.layers) + 0.4 * max(0, 4 - design.layers) ** 2
     lost += 2.2 * (1 - design.heads / 12) ** 1.3 + 2 * (1 - design.feed_forward / 1536) ** 1.5
-    lost += {4000: 0.9, 8000: 0.4, 12000: 0.2}.get(design.vocabulary or 0, 0)
+    lost += {4000: 0.9, 6000: 0.6, 8000: 0.4, 12000: 0.2}.get(design.vocabulary or 0, 0)
     return 0.9 - 0.01 * lost
 
 
@@ -69,6 +70,10 @@ def step(study: SeededStudy) -> Design:
     return design
 
 
+def fewer(design: Design, pieces: int) -> Design:
+    return dataclasses.replace(design, vocabulary=pieces)
+
+
 def steps(path: Path, count: int, seed: int = 0, space: SeededSpace = SPACE) -> list[Design]:
     study = SeededStudy(space, path, seed)
     return [step(study) for _ in range(count)]
@@ -78,6 +83,23 @@ class TestSuggesting:
     def test_the_starting_points_come_first(self, tmp_path: Path) -> None:
         designs = steps(tmp_path / "study.db", 3)
         assert tuple(designs) == SPACE.starting_points()
+
+    def test_a_starting_point_too_heavy_comes_again_with_fewer_pieces(self, tmp_path: Path) -> None:
+        """Until it fits; one that is too slow as well does not."""
+        first, second, third = SPACE.starting_points()
+        over = {first: (0.2, 0, 0.2, 0), third: (0, 0, 0.2, 0), fewer(third, 6000): (0, 0, 0.1, 0)}
+        study, tried = SeededStudy(SPACE, tmp_path / "study.db", 0), []
+        for _ in range(6):
+            suggested = study.suggest()
+            assert suggested is not None
+            number, design = suggested
+            trial, _ = evaluate(design)
+            if excess := over.get(design):
+                trial = dataclasses.replace(trial, score=None, value=-101.0, feasible=False)
+            study.update(number, trial, excess or (0, 0, 0, 0))
+            tried.append(design)
+        assert tried[:5] == [first, second, third, fewer(third, 6000), fewer(third, 4000)]
+        assert tried[5] not in tried[:5]
 
     def test_no_design_comes_twice(self, tmp_path: Path) -> None:
         designs = steps(tmp_path / "study.db", 9)
