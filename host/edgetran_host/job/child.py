@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from edgetran.progress import Progress
 
@@ -160,7 +161,7 @@ def teach(
     """
     split = work.split
     taught = split.taught if targets is not None else split.train + split.further
-    chosen = [at % len(taught) for at in range(start, start + min(rows, len(taught)))]
+    chosen = np.arange(start, start + min(rows, len(taught))) % len(taught)
     train = tuple(taught[at] for at in chosen)
 
     def renamed(event: Progress) -> None:
@@ -181,7 +182,7 @@ def teach(
     distil(
         child.model,
         data,
-        Targets(targets.logits[chosen]),
+        Targets(targets.logits[chosen], chosen >= len(taught) - len(split.made)),
         task,
         recipe,
         checkpoint=checkpoint,

@@ -2,12 +2,13 @@
 the recipe says so, from how the teacher got there (matching.py).
 
 loss = (1 - w) · CE(labels) + w · T² · KL(teacher / T || student / T)
-For regression both parts are squared errors.
+For regression both parts are squared errors. Of a row that nobody labelled w is 1.
 Source: Hinton, Vinyals, Dean 2015.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +41,20 @@ TEACHER_WEIGHT = 0.8  # w
 
 @dataclass(frozen=True)
 class Targets:
-    """What the teacher says: logits (rows, outputs) float32."""
+    """What the teacher says."""
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32]  # (rows, outputs)
+    made: NDArray[np.bool_] | None = None  # (rows,): nobody labelled it; not saved; None: none is
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def __getitem__(self, rows: slice) -> Targets:
-        return Targets(self.logits[rows])
+        return Targets(self.logits[rows], None if self.made is None else self.made[rows])
+
+    @property
+    def evidence(self) -> Sequence[NDArray[np.generic]]:
+        return [self.logits] if self.made is None else [self.logits, self.made]
 
     def save(self, path: Path) -> None:
         """Whole or not at all."""
@@ -92,8 +98,8 @@ def distil(
     """
     if len(data) != len(targets):
         raise UsageError(f"{len(data)} rows, but targets for {len(targets)}")
-    loss = teacher_loss(task, torch.from_numpy(targets.logits))
-    objective: Objective = OnLogits(loss, targets.logits)
+    loss = teacher_loss(task, torch.from_numpy(targets.logits), targets.made)
+    objective: Objective = OnLogits(loss, targets.evidence)
     if recipe.hidden_weight or recipe.relation_weight:
         if guide is None:
             raise UsageError("the recipe asks for a teacher's hidden states, but there is none")
@@ -123,7 +129,7 @@ def _matching(
     mine, theirs = _widths_out(student), _widths_out(guide.teacher)
     widths = [(h, theirs[layer]) for h, layer in zip(mine[-len(layers) :], layers)]
     states = TeacherStates(guide, data, layers, on_progress=on_progress)
-    evidence = [targets.logits, *(x.numpy() for x in guide.teacher.state_dict().values())]
+    evidence = [*targets.evidence, *(x.numpy() for x in guide.teacher.state_dict().values())]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return Matching(
@@ -137,21 +143,27 @@ def _widths_out(model: TextModel) -> list[int]:
     return [layer.hidden for layer in (*layers[1:], layers[-1])]
 
 
-def teacher_loss(task: Task, taught: Tensor) -> Loss:
-    """taught (rows, outputs), one entry a row of the data."""
-    on_labels = label_loss(task)
+def teacher_loss(task: Task, taught: Tensor, made: NDArray[np.bool_] | None = None) -> Loss:
+    """taught (rows, outputs), made (rows,): one entry a row of the data."""
+    weights = torch.full((len(taught),), TEACHER_WEIGHT, dtype=taught.dtype)
+    if made is not None:
+        weights[torch.from_numpy(made)] = 1.0
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        wanted = taught[torch.from_numpy(batch.rows)].to(logits.device)
+        rows = torch.from_numpy(batch.rows)
+        wanted, w = taught[rows].to(logits.device), weights[rows].to(logits.device)
         if task.kind == REGRESSION:
-            on_teacher = F.mse_loss(logits, wanted)
+            on_label = (logits[:, 0] - batch.labels).square()
+            on_teacher = (logits - wanted).square().mean(1)
         else:
-            on_teacher = TEMPERATURE**2 * F.kl_div(
+            on_label = F.cross_entropy(logits, batch.labels, reduction="none")
+            apart = F.kl_div(
                 F.log_softmax(logits / TEMPERATURE, dim=-1),
                 F.log_softmax(wanted / TEMPERATURE, dim=-1),
-                reduction="batchmean",
+                reduction="none",
                 log_target=True,
             )
-        return (1 - TEACHER_WEIGHT) * on_labels(logits, batch) + TEACHER_WEIGHT * on_teacher
+            on_teacher = TEMPERATURE**2 * apart.sum(1)
+        return ((1 - w) * on_label + w * on_teacher).mean()
 
     return loss

@@ -38,9 +38,9 @@ class Objective(nn.Module, abc.ABC):
 class OnLogits(Objective):
     """A loss that looks at the model's outputs alone."""
 
-    def __init__(self, loss: Loss, taught: NDArray[np.float32] | None = None) -> None:
+    def __init__(self, loss: Loss, evidence: Sequence[NDArray[np.generic]] = ()) -> None:
         super().__init__()
-        self._loss, self._taught = loss, taught
+        self._loss, self._evidence = loss, evidence
 
     def forward(self, model: TextModel, batch: Batch) -> Tensor:
         with autocast(batch.input_ids.device):
@@ -48,7 +48,7 @@ class OnLogits(Objective):
         return self._loss(logits.float(), batch)
 
     def evidence(self) -> Sequence[NDArray[np.generic]]:
-        return () if self._taught is None else (self._taught,)
+        return self._evidence
 
 
 class Learner(nn.Module):

@@ -13,6 +13,7 @@ from edgetran_host.tasks import Encoded, Task
 from edgetran_host.training import Recipe, Targets, distil, predict, teacher_targets
 from edgetran_host.training.batches import Batch
 from edgetran_host.training.distillation import teacher_loss
+from edgetran_host.training.objective import Loss
 from edgetran_protos.errors import DataError, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,36 @@ def test_values_against_the_formula(rows: int, seed: int) -> None:
     on_teacher = np.mean((student - all_taught[chosen]) ** 2)
     wanted = (1 - TEACHER) * on_label + TEACHER * on_teacher
     assert found.item() == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("classification", 3), ("regression", 1)])
+def test_nobodys_labels_count_for_nothing(kind: str, outputs: int) -> None:
+    """Of made rows the teacher alone is heard; the others' loss is as it was."""
+    rng = np.random.default_rng(5)
+    taught, student = (torch.tensor(rng.normal(size=(6, outputs))) for _ in range(2))
+    task = task_of(kind, outputs if kind == "classification" else 0)
+    made = np.array([False, True, True, False, True, False])
+    numbers = torch.tensor([0, 1, 2, 2, 1, 0], dtype=torch.int64)
+    labels = numbers if kind == "classification" else numbers.double()
+    heard = teacher_loss(task, taught, made)
+
+    def one(row: int, label: int, *, of: Loss = heard) -> float:
+        at = np.array([row])
+        return float(of(student[[row]], batch_of(at, torch.full_like(labels[:1], label))))
+
+    for row in range(6):
+        among_labels = {one(row, label) for label in range(3)}
+        assert len(among_labels) == (1 if made[row] else 3)
+    everyone = teacher_loss(task, taught)
+    assert one(0, 2) == pytest.approx(one(0, 2, of=everyone), rel=1e-12)
+    whole = heard(student, batch_of(np.arange(6), labels))
+    parts = [one(row, int(numbers[row])) for row in range(6)]
+    assert float(whole) == pytest.approx(np.mean(parts), rel=1e-12)
+    said = taught.clone().requires_grad_()
+    heard(said, batch_of(np.arange(6), labels)).backward()
+    assert said.grad is not None
+    assert torch.allclose(said.grad[made], torch.zeros(()).double(), atol=1e-12)
+    assert (said.grad[~made].abs().sum(1) > 0).all()
 
 
 def test_a_student_that_says_what_the_teacher_says_is_not_pulled() -> None:
