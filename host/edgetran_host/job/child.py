@@ -80,6 +80,7 @@ class Nursery:
         config = dataclasses.replace(
             parent,
             architecture=shape,
+            dropout=0.0,  # what a teacher says of many rows is learnt better without
             vocab_size=len(tokens) if tokens else parent.vocab_size,
             pad_id=tokens.index(parent.pad_id) if tokens else parent.pad_id,
         )
