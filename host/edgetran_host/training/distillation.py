@@ -75,7 +75,9 @@ class Targets:
 def teacher_targets(
     teacher: TextModel, data: Encoded, *, threads: int = 1, on_progress: OnProgress = ignore
 ) -> Targets:
-    return Targets(predict(teacher, data, threads, stage="teaching", on_progress=on_progress))
+    return Targets(
+        predict(teacher, data, threads, rounded=True, stage="teaching", on_progress=on_progress)
+    )
 
 
 def distil(
