@@ -4,8 +4,8 @@
     python benchmarks/results.py FOLDER --rivals --ablations SST-2,MRPC,CoLA
     python benchmarks/results.py FOLDER --table benchmarks/results.json
 
-A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB` for an
-emulated Jetson Nano, refined. Its rivals get its final shape, or three of the seed's layers, in one
+A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB --prefer
+accuracy` for an emulated Jetson Nano, refined. Its rivals get its final shape, or three of the seed's layers, in one
 go, and as many rows to learn from; its ablations begin from the same searched model. Every
 graph is run on the task's dev rows, and what it says of each row is kept, so that differences can
 be paired.
@@ -55,7 +55,7 @@ from edgetran_protos.errors import EdgeTranError
 GLUE = Path(__file__).resolve().parents[2] / "shared" / "data" / "glue"
 TASKS = ("SST-2", "MRPC", "RTE", "CoLA", "STS-B", "QNLI-mini")
 SEEDS = 3
-TARGET, EFFORT, MAX_SIZE_BYTES = "nano", "standard", 8.4e6
+TARGET, EFFORT, MAX_SIZE_BYTES, PREFER = "nano", "standard", 8.4e6, "accuracy"
 CELL, SEARCHED, SEED = "edgetran", "searched", "seed-fp32"
 ONE_SHOT, TRUNCATED, LAYERS = "one-shot", "truncated", 3
 RESAMPLES = 1_000
@@ -210,6 +210,7 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         effort=EFFORT,
         budget=Budget(max_size_bytes=MAX_SIZE_BYTES),
         random_seed=part.seed,
+        prefer=PREFER,
     )
     searched = run_job(config, run, threads=1)
     bench = bench_of(run)
@@ -379,6 +380,7 @@ def write_table(folder: Path, table: Path) -> None:
         "target": TARGET,
         "effort": asdict(recipes.effort(EFFORT)),
         "max_size_bytes": MAX_SIZE_BYTES,
+        "prefer": PREFER,
         "cells": [cell for cell in cells if cell],
         "parts": [part for part in others if part["way"] not in (CELL, SEARCHED)],
     }
