@@ -1,7 +1,8 @@
 """Daemons of our own: started on this machine for `local` and for emulated boards.
 
 One state directory a board and unit, one daemon a directory. A lock file keeps
-two callers from starting two; the ready file says where the running one listens.
+two callers from starting two; the ready file says where the running one listens. One that an
+upgrade left behind is replaced, unless another program works with it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Optional
 
@@ -33,6 +36,7 @@ ALIVE_S = 5.0  # how long a running one may take to answer
 LEAVE_S = 15.0  # how long one may take to leave: its last calls get ten seconds
 POLL_S = 0.05
 IDLE_EXIT_S = 900
+LOCK = "daemon.lock"  # a daemon's, while it lives
 USERS = "users.lock"  # shared by the processes that a daemon must not leave
 LOG_TAIL_LINES = 15
 
@@ -76,8 +80,8 @@ def ensure(daemon: OwnDaemon) -> str:
     """The address of the running daemon, started if need be."""
     try:
         with locked(daemon.state / "start.lock"):
+            address = "" if _sent_away(daemon) else running(daemon)
             _keep(daemon.state)
-            address = running(daemon)
             if address:
                 return address
             _await_departure(daemon)
@@ -96,6 +100,31 @@ def _keep(state: Path) -> None:
         fcntl.flock(_kept[state], fcntl.LOCK_SH)
 
 
+def _sent_away(daemon: OwnDaemon) -> bool:
+    """Whether a daemon of another version than the installed one was told to leave."""
+    ready, installed = _read_ready(daemon.ready_file), _installed_version()
+    if daemon.state in _kept or ready is None or not installed:
+        return False
+    if not _alive(ready[1]) or _free(daemon.state / LOCK):
+        return False  # nobody works there: the number may be any process's
+    try:
+        outdated = describe(ready[0], ALIVE_S).daemon_version != installed
+    except BoardError:
+        return False  # `running` says why it counts for nothing
+    if not outdated or not _free(daemon.state / USERS, fcntl.LOCK_EX):
+        return False
+    os.kill(ready[1], signal.SIGTERM)
+    return True
+
+
+def _installed_version() -> str:
+    """Empty where there is none, or one that runs from its sources."""
+    try:
+        return metadata.version("edgetran-daemon")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def running(daemon: OwnDaemon) -> str:
     """The address of a daemon that answers from `daemon.state`; empty when none does."""
     ready = _read_ready(daemon.ready_file)
@@ -112,15 +141,15 @@ def running(daemon: OwnDaemon) -> str:
 def _await_departure(daemon: OwnDaemon) -> None:
     """One that is leaving still answers its last calls; the folder is its own until then."""
     deadline = time.monotonic() + LEAVE_S
-    while not _free(daemon.state / "daemon.lock") and time.monotonic() < deadline:
+    while not _free(daemon.state / LOCK) and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 
-def _free(lock: Path) -> bool:
-    """Whether no daemon holds the lock, which the system lifts when its process ends."""
+def _free(lock: Path, kind: int = fcntl.LOCK_SH) -> bool:
+    """Whether nobody keeps the lock from us, which the system lifts when its process ends."""
     try:
         with lock.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True
     except BlockingIOError:

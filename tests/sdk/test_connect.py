@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import edgetran
@@ -179,6 +182,64 @@ def test_two_callers_start_one_daemon(home: Path, monkeypatch: pytest.MonkeyPatc
     for caller in callers:
         caller.join()
     assert len(starts) == 1
+
+
+CALLER = """
+import sys, edgetran
+with edgetran.connect("local", threads=1) as board:
+    print(board.describe().daemon_version, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def old_edgetran(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the daemon is of another version."""
+    told = tmp_path / "old" / "edgetran_daemon-0.0.7.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: edgetran-daemon\nVersion: 0.0.7\n")
+    paths = [str(told.parent), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+@contextlib.contextmanager
+def caller(**environ: str) -> Iterator[tuple[str, int]]:
+    """A program that works with `local`: the daemon's version and process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLER],
+        env={**os.environ, **environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        version = program.stdout.readline().strip()
+        raw = json.loads(daemon_for("local", None).ready_file.read_text())
+        yield version, raw["pid"]
+        program.communicate("\n")
+
+
+def test_a_daemon_that_an_upgrade_left_behind_is_replaced(
+    home: Path, old_edgetran: dict[str, str]
+) -> None:
+    """When nobody works with it any more; then the next one stays."""
+    pids = set()
+    try:
+        with caller(**old_edgetran) as (version, old):
+            pids.add(old)
+            assert version == "0.0.7"
+            with caller() as (shared, same):
+                assert (shared, same) == ("0.0.7", old)
+        with caller() as (version, new):
+            pids.add(new)
+            assert version == metadata.version("edgetran-daemon")
+            assert new != old
+        with caller() as (version, kept):
+            assert (version, kept) == (metadata.version("edgetran-daemon"), new)
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def ready(home: Path, address: str, pid: int) -> OwnDaemon:
