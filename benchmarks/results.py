@@ -4,11 +4,11 @@
     python benchmarks/results.py FOLDER --rivals --ablations SST-2,MRPC,CoLA
     python benchmarks/results.py FOLDER --table benchmarks/results.json
 
-A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB --prefer
-accuracy` for an emulated Jetson Nano, refined. Its rivals get its final shape, or three of the seed's layers, in one
-go, and as many rows to learn from; its ablations begin from the same searched model. Every
-graph is run on the task's dev rows, and what it says of each row is kept, so that differences can
-be paired.
+A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB
+--prefer accuracy` for an emulated Jetson Nano, refined. Its rivals get its final shape, or three
+of the seed's layers, in one go, and as many rows to learn from; its ablations begin from the same
+searched model. Every graph is run on the task's dev rows, and what it says of each row is kept,
+so that differences can be paired.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         SEARCHED: outputs_of(bench, *searched_as),
     }
     keep(given.folder, replace(part, way=SEARCHED), {"rows": dict(rows)}, outputs)
-    refined = refine_run(run, settings(EFFORT, rounds=given.rounds), threads=1)
+    refined = refine_run(run, settings(EFFORT, prefer=PREFER, rounds=given.rounds), threads=1)
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
     refined_as = Bundle.open(refined_bundle(run)), rows["refined"]["variant"]
     outputs["refined"] = outputs_of(bench, *refined_as)
@@ -251,7 +251,8 @@ def ablation(given: argparse.Namespace, run: Path, part: Part) -> Found:
     if not (own / "result.json").exists():
         shutil.copytree(run, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns(REFINED))
     told: dict[str, Any] = ABLATIONS[part.way]
-    refined = refine_run(own, settings(EFFORT, rounds=given.rounds, **told), threads=1)
+    chosen = settings(EFFORT, prefer=PREFER, rounds=given.rounds, **told)
+    refined = refine_run(own, chosen, threads=1)
     row = {row["key"]: row for row in refined["rows"]}["chosen"]
     outputs = outputs_of(bench_of(own), Bundle.open(refined_bundle(own)), row["variant"])
     return {"rows": {part.way: row}, "tree": refined["refinement"]}, {part.way: outputs}

@@ -182,7 +182,7 @@ def _deploy_job(  # type: ignore[no-untyped-def]
         if rounds:
             result = refine_run(
                 Path(result["run"]),
-                settings(config.effort, rounds=rounds),
+                settings(config.effort, prefer=config.prefer, rounds=rounds),
                 threads=threads,
                 allow_older=allow_older,
                 on_progress=on_progress,

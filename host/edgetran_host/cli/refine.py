@@ -77,7 +77,14 @@ def refine(
     from edgetran_host.refine.running import Machines, refine_run
 
     found = finished_run(run, folder)
-    chosen = settings(found.config().effort, rounds=rounds, importance=importance, without=without)
+    config = found.config()
+    chosen = settings(
+        config.effort,
+        prefer=config.prefer,
+        rounds=rounds,
+        importance=importance,
+        without=without,
+    )
     machines = Machines(engine or "local", workers or 1) if engine or workers else None
     with progress(as_json=as_json) as on_progress:
         result = refine_run(

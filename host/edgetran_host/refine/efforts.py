@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from edgetran_protos.errors import UsageError
 
 from edgetran_host.refine.ablations import GROWTH, SALIENCY, in_order
-from edgetran_host.refine.cycle import SHRINKING
+from edgetran_host.refine.cycle import REALLOCATING, SHRINKING
 from edgetran_host.refine.proposals import GROWING
 from edgetran_host.refine.settings import Settings
+from edgetran_host.search.objective import ACCURACY, BALANCE
 from edgetran_host.training.recipes import effort
 
 STEP_RATE = 0.5
@@ -35,11 +36,14 @@ def refinement_rounds(name: str) -> int:
 def settings(
     name: str,
     *,
+    prefer: str = BALANCE,
     rounds: int | None = None,
     importance: str | None = None,
     without: Collection[str] = (),
 ) -> Settings:
-    """importance: default `saliency`, without that `random`. without: of `ablations.PARTS`.
+    """prefer: of the run; accuracy has capacity moved before any goes for good.
+
+    importance: default `saliency`, without that `random`. without: of `ablations.PARTS`.
 
     Raises UsageError for an unknown effort or part.
     """
@@ -49,12 +53,13 @@ def settings(
         )
     recipe = effort(name).trial_recipe
     usual, probe_rows, step_rows = SPENT[name]
+    modes = REALLOCATING if prefer == ACCURACY else SHRINKING
     return Settings(
         rounds=rounds or usual,
         probe_rows=probe_rows,
         step_rows=step_rows,
         recipe=dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate),
         importance=importance or ("random" if SALIENCY in without else "saliency"),
-        modes=tuple(m for m in SHRINKING if GROWTH not in without or m not in GROWING),
+        modes=tuple(m for m in modes if GROWTH not in without or m not in GROWING),
         without=in_order(without),
     )

@@ -22,8 +22,8 @@ WEIGHT_LATENCY = 1.5
 WEIGHT_ENERGY = 0.25
 WEIGHT_BYTES = 0.75
 WEIGHTS = WEIGHT_LATENCY + WEIGHT_ENERGY + WEIGHT_BYTES
-BALANCE = "balance"
-PREFERENCES = {"accuracy": 0.2, BALANCE: 1.0, "speed": 3.0}  # p
+ACCURACY, BALANCE = "accuracy", "balance"
+PREFERENCES = {ACCURACY: 0.2, BALANCE: 1.0, "speed": 3.0}  # p
 # Without a latency or size limit of the user's, a design must be worth the
 # trouble of searching: this much faster and smaller than the fp32 seed.
 DEFAULT_SPEED_UP = 2.0

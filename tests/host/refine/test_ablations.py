@@ -49,6 +49,14 @@ def test_every_part_can_be_left_out() -> None:
     assert not settings("quick", without=["hardware"]).by_cost
 
 
+def test_who_prefers_accuracy_has_capacity_moved_first() -> None:
+    usual, moving = settings("quick"), settings("quick", prefer="accuracy")
+    assert set(moving.modes) == set(usual.modes)
+    before_layers = moving.modes[: moving.modes.index("drop layer")]
+    assert {*GROWING, "prune heads", "prune feed-forward"} <= set(before_layers)
+    assert not set(settings("quick", prefer="accuracy", without=["growth"]).modes) & set(GROWING)
+
+
 def test_their_order_makes_no_other_refinement() -> None:
     one, other = (settings("quick", without=given) for given in (list(PARTS), list(PARTS)[::-1]))
     assert one == other

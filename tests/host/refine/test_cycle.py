@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edgetran_host.refine.cycle import (
     CYCLE,
+    REALLOCATING,
     SHRINKING,
     Step,
     accuracy_of,
@@ -132,7 +133,7 @@ def test_whatever_it_costs_the_most_accurate_is_gone_on_with() -> None:
     assert best_node([cheap, accurate], accuracy_of) == accurate
 
 
-@given(st.integers(0, 10_000), st.sampled_from([CYCLE, SHRINKING, PRUNING]))
+@given(st.integers(0, 10_000), st.sampled_from([CYCLE, SHRINKING, REALLOCATING, PRUNING]))
 def test_it_ends_and_tries_nothing_twice(seed: int, modes: tuple[str, ...]) -> None:
     rng = random.Random(seed)
 
