@@ -6,9 +6,10 @@
 
 A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB
 --prefer accuracy` for an emulated Jetson Nano, refined. Its rivals get its final shape, or three
-of the seed's layers, in one go, and as many rows to learn from; its ablations begin from the same
-searched model. Every graph is run on the task's dev rows, and what it says of each row is kept,
-so that differences can be paired.
+of the seed's layers, in one go, and as many rows to learn from; one is what a user does without
+any of this: the smallest weights of the fine-tuned seed go, the labels teach what is left. Its
+ablations begin from the same searched model. Every graph is run on the task's dev rows, and what
+it says of each row is kept, so that differences can be paired.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from edgetran_host.job.bench import Bench
 from edgetran_host.job.build import artefact_bytes, build, scores_to_json
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget, JobConfig
-from edgetran_host.job.deploying import REFINED
+from edgetran_host.job.releasing import REFINED
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_host.job.running import run_job
 from edgetran_host.job.searching import measure_briefly, to_cost
@@ -40,6 +41,7 @@ from edgetran_host.job.teacher import fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.refine.efforts import SPENT, settings
+from edgetran_host.refine.importance import IMPORTANCES
 from edgetran_host.refine.making import make
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.proposals import Proposal
@@ -47,7 +49,7 @@ from edgetran_host.refine.running import refine_run
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import encode, load_task, score
 from edgetran_host.tasks.scoring import METRICS, PARTS
-from edgetran_host.training import predict, recipes
+from edgetran_host.training import Targets, predict, recipes
 from edgetran_host.transfer.growth import Edit
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import EdgeTranError
@@ -57,9 +59,10 @@ TASKS = ("SST-2", "MRPC", "RTE", "CoLA", "STS-B", "QNLI-mini")
 SEEDS = 3
 TARGET, EFFORT, MAX_SIZE_BYTES, PREFER = "nano", "standard", 8.4e6, "accuracy"
 CELL, SEARCHED, SEED = "edgetran", "searched", "seed-fp32"
-ONE_SHOT, TRUNCATED, LAYERS = "one-shot", "truncated", 3
+ONE_SHOT, TRUNCATED, PRUNED = "one-shot", "truncated", "pruned by magnitude"
+LAYERS = 3  # of the truncated seed
 RESAMPLES = 1_000
-RIVALS = (ONE_SHOT, TRUNCATED)
+RIVALS = (ONE_SHOT, TRUNCATED, PRUNED)
 ABLATIONS = {  # name -> what `edgetran refine` is told
     "no growth": {"without": ("growth",)},
     "no distillation": {"without": ("distillation",)},
@@ -268,16 +271,19 @@ def rival(run: Path, way: str) -> Found:
     tree = json.loads((run / REFINED / "result.json").read_text())["refinement"]
     searched = Design(**json.loads((run / "result.json").read_text())["search"]["best"]["design"])
     path = path_to_best(tree)
+    told: Targets | None = targets(bench, teacher, tokenizer_json)
+    taught = len(bench.split.taught)
     if way == ONE_SHOT:
         child = all_at_once(bench, nursery.child(searched), tree)
-    else:
+    elif way == TRUNCATED:
         whole = nursery.space().seed_point()
         child = nursery.child(replace(whole, layers=LAYERS, precision="int8"))
+    else:
+        child = by_magnitude(nursery, Node.from_json(tree["nodes"][tree["best"]]))
+        told, taught = None, taught - len(bench.split.made)
     rows = rows_seen(bench, path)
-    taught = len(bench.split.taught)
     recipe = replace(bench.effort.final_recipe, epochs=rows / taught)
-    folder = bench.run.path.parent.parent / "rivals" / f"{run.name}-{way}"
-    told = targets(bench, teacher, tokenizer_json)
+    folder = bench.run.path.parent.parent / "rivals" / f"{run.name}-{way.replace(' ', '-')}"
     nursery.distil(child, told, recipe, taught, folder / "checkpoint", way)
     config = bench.config
     with (
@@ -299,6 +305,13 @@ def rival(run: Path, way: str) -> Found:
     outputs = outputs_of(bench, built.bundle, variant)
     found["scores"] = scores_to_json(score(bench.task, outputs))
     return {"rows": {way: found}}, {way: outputs}
+
+
+def by_magnitude(nursery: Nursery, node: Node) -> Child:
+    """The refined shape of the seed's largest weights; its table of words stays as wide."""
+    seed = nursery.teacher
+    kept = IMPORTANCES["magnitude"](seed, nursery.teacher_saliency, 0)
+    return nursery.cut(node.architecture, node.pieces, by=kept, dropout=seed.config.dropout)
 
 
 def all_at_once(bench: Bench, child: Child, tree: dict[str, Any]) -> Child:

@@ -70,9 +70,20 @@ class Nursery:
         """The design with the teacher's weights, not trained yet."""
         return self.cut(architecture(self._teacher.config, design), design.vocabulary)
 
-    def cut(self, shape: Architecture, vocabulary: int | None) -> Child:
-        """Any design of the teacher's hidden and head size; heads of another kind are new."""
-        parent = self._teacher.config
+    def cut(
+        self,
+        shape: Architecture,
+        vocabulary: int | None,
+        *,
+        by: Saliency | None = None,
+        dropout: float = 0.0,
+    ) -> Child:
+        """Any design of the teacher's hidden and head size; heads of another kind are new.
+
+        by: what stays; default: the teacher's saliency. dropout: none, since what a teacher says
+        of many rows is learnt better without.
+        """
+        parent, saliency = self._teacher.config, by or self.teacher_saliency()
         tokenizer_json, tokens = self._tokenizer_json, None
         if vocabulary is not None:
             tokenizer_json, tokens = self.trimmed(vocabulary)
@@ -80,14 +91,14 @@ class Nursery:
         config = dataclasses.replace(
             parent,
             architecture=shape,
-            dropout=0.0,  # what a teacher says of many rows is learnt better without
+            dropout=dropout,
             vocab_size=len(tokens) if tokens else parent.vocab_size,
             pad_id=tokens.index(parent.pad_id) if tokens else parent.pad_id,
         )
         if all(_is_part(a, parent.architecture.layers[b]) for a, b in zip(shape.layers, kept)):
-            plan = plan_shrink(parent, shape, kept, self.teacher_saliency(), tokens=tokens)
+            plan = plan_shrink(parent, shape, kept, saliency, tokens=tokens)
             return Child(shrink(self._teacher, plan, config), tokenizer_json, kept)
-        found = salient_map(parent.architecture, shape, self.teacher_saliency(), kept, tokens)
+        found = salient_map(parent.architecture, shape, saliency, kept, tokens)
         return Child(transfer(self._teacher, found, config), tokenizer_json, kept)
 
     def distil(
