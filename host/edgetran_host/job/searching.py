@@ -101,6 +101,7 @@ class Search:
             nursery.space(),
             self._folder / "study.db",
             work.config.random_seed,
+            work.config.prefer,
         )
 
     def run(self) -> Trial:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgetran_host.models.config import ModelConfig
+from edgetran_host.search.objective import ACCURACY, BALANCE
 from edgetran_host.space.architecture import Architecture
 
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
@@ -82,19 +83,22 @@ class SeededSpace:
     def seed_point(self) -> Design:
         return Design(self.layers[-1], self.heads[-1], self.feed_forward[-1], None, "fp32")
 
-    def starting_points(self) -> tuple[Design, ...]:
-        """A few designs that tell depth, width and both apart, tried before any model."""
+    def starting_points(self, prefer: str = BALANCE) -> tuple[Design, ...]:
+        """A few designs that tell depth, width and both apart, tried before any model.
+
+        Who prefers accuracy has about as many weights spent on both, on heads, on width.
+        """
         trimmed = [size for size in self.vocabulary if size]
         small = trimmed[min(2, len(trimmed) - 1)] if trimmed else None
         deep, full, wide = self.layers[-1], self.heads[-1], self.feed_forward[-1]
         shallow = max(self.layers[0], round(STARTING_DEPTH * deep))
         half, narrow = _lower_middle(self.heads), _lower_middle(self.feed_forward)
-        found = (
-            Design(shallow, full, wide, small, "int8"),
-            Design(shallow, half, narrow, small, "int8"),
-            Design(deep, half, narrow, small, "int8"),
-        )
-        return tuple(dict.fromkeys(found))
+        shapes = ((shallow, full, wide), (shallow, half, narrow), (deep, half, narrow))
+        if prefer == ACCURACY:
+            more, wider = _next(self.heads, half), _next(self.feed_forward, narrow)
+            thin = self.feed_forward[0]
+            shapes = ((deep, half, narrow), (deep, full, thin), (shallow, more, wider))
+        return tuple(dict.fromkeys(Design(*shape, small, "int8") for shape in shapes))
 
     def smallest_points(self) -> tuple[Design, ...]:
         """The cheapest design in each precision: where it breaks a limit, every other does."""
@@ -139,6 +143,10 @@ def _spread(heads: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 def _lower_middle(choices: tuple[int, ...]) -> int:
     return choices[(len(choices) - 1) // 2]
+
+
+def _next(choices: tuple[int, ...], one: int) -> int:
+    return choices[min(choices.index(one) + 1, len(choices) - 1)]
 
 
 def keep_layers(seed_layers: int, layers: int) -> tuple[int, ...]:

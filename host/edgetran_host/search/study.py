@@ -22,7 +22,7 @@ import optuna
 from edgetran_protos.errors import UsageError
 from optuna.trial import TrialState
 
-from edgetran_host.search.objective import Cost
+from edgetran_host.search.objective import BALANCE, Cost
 from edgetran_host.search.seeded_space import Design, SeededSpace, from_params, to_params
 
 STUDY_NAME = "search"
@@ -45,8 +45,11 @@ class Trial:
 class SeededStudy:
     """Suggests designs and remembers what they gave."""
 
-    def __init__(self, space: SeededSpace, path: Path, random_seed: int) -> None:
+    def __init__(
+        self, space: SeededSpace, path: Path, random_seed: int, prefer: str = BALANCE
+    ) -> None:
         self._space = space
+        self._starts = space.starting_points(prefer)
         self._random_seed = random_seed
         self._study = _open(path)
         self._asked: dict[int, optuna.Trial] = {}  # suggested, not told yet
@@ -60,7 +63,7 @@ class SeededStudy:
         done = self.trials()
         known = {trial.design for trial in done}
         left = [design for design in self._space.designs() if design not in known]
-        first = [*self._interrupted, *self._space.starting_points(), *self._lighter()]
+        first = [*self._interrupted, *self._starts, *self._lighter()]
         hopeless = not any(trial.feasible for trial in done)
         if hopeless:
             first += self._space.smallest_points()
@@ -101,7 +104,7 @@ class SeededStudy:
             if {name for name, over in trial.constraints.items() if over > 0} == {SIZE}
         }
         found = []
-        for point in self._space.starting_points():
+        for point in self._starts:
             lighter: Design | None = point
             while lighter in heavy:
                 lighter = self._space.with_fewer_pieces(lighter)
@@ -138,9 +141,7 @@ class SeededStudy:
     def _sampler(self, evaluated: int) -> optuna.samplers.GPSampler:
         """A fresh one a suggestion, since what it remembers dies with the process."""
         seed = random.Random(f"{self._random_seed}/{evaluated}").getrandbits(32)
-        return optuna.samplers.GPSampler(
-            seed=seed, n_startup_trials=len(self._space.starting_points())
-        )
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=len(self._starts))
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         pieces = tuple(size or 0 for size in self._space.vocabulary)

@@ -84,10 +84,12 @@ class TestAnySeed:
         assert all(width >= 64 and width % 16 == 0 for width in narrower)
 
     @settings(deadline=None)
-    @given(SEEDS, st.booleans())
-    def test_starts_inside_with_different_designs(self, seed: ModelConfig, trimmable: bool) -> None:
+    @given(SEEDS, st.booleans(), st.sampled_from(["accuracy", "balance", "speed"]))
+    def test_starts_inside_with_different_designs(
+        self, seed: ModelConfig, trimmable: bool, prefer: str
+    ) -> None:
         space = SeededSpace.around(seed, trimmable=trimmable)
-        starts = space.starting_points()
+        starts = space.starting_points(prefer)
         assert 1 <= len(starts) == len(set(starts)) <= 3
         assert set(starts) <= set(space.designs())
         assert space.seed_point() not in starts
@@ -144,6 +146,11 @@ class TestKnownSeeds:
             Design(6, 6, 768, 8000, "int8"),
         )
         assert space.starting_points()[1].label() == "4L 6h ff768 8k int8"
+        assert space.starting_points("accuracy") == (
+            Design(6, 6, 768, 8000, "int8"),
+            Design(6, 12, 384, 8000, "int8"),
+            Design(4, 9, 1152, 8000, "int8"),
+        )
 
     def test_bert_base(self) -> None:
         space = SeededSpace.around(seed_of(12, 12, 3072))

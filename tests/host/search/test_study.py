@@ -74,8 +74,14 @@ def fewer(design: Design, pieces: int) -> Design:
     return dataclasses.replace(design, vocabulary=pieces)
 
 
-def steps(path: Path, count: int, seed: int = 0, space: SeededSpace = SPACE) -> list[Design]:
-    study = SeededStudy(space, path, seed)
+def steps(
+    path: Path,
+    count: int,
+    seed: int = 0,
+    space: SeededSpace = SPACE,
+    prefer: str = "balance",
+) -> list[Design]:
+    study = SeededStudy(space, path, seed, prefer)
     return [step(study) for _ in range(count)]
 
 
@@ -83,6 +89,8 @@ class TestSuggesting:
     def test_the_starting_points_come_first(self, tmp_path: Path) -> None:
         designs = steps(tmp_path / "study.db", 3)
         assert tuple(designs) == SPACE.starting_points()
+        others = steps(tmp_path / "other.db", 3, prefer="accuracy")
+        assert tuple(others) == SPACE.starting_points("accuracy")
 
     def test_a_starting_point_too_heavy_comes_again_with_fewer_pieces(self, tmp_path: Path) -> None:
         """Until it fits; one that is too slow as well does not."""
