@@ -396,7 +396,11 @@ def write_table(folder: Path, table: Path) -> None:
         "max_size_bytes": MAX_SIZE_BYTES,
         "prefer": PREFER,
         "cells": [cell for cell in cells if cell],
-        "parts": [part for part in others if part["way"] not in (CELL, SEARCHED)],
+        "parts": [
+            part | {"differences": beside_the_cell(folder, part)}
+            for part in others
+            if part["way"] not in (CELL, SEARCHED)
+        ],
     }
     lines = json.dumps(raw, separators=(",", ":")).replace('{"task"', '\n {"task"')
     write_atomically(table, (lines + "\n").encode())
@@ -432,29 +436,43 @@ def cell_figures(folder: Path, run: Path) -> dict[str, Any]:
 
 
 def differences(arrays: Path, metric: str) -> dict[str, dict[str, float]]:
-    """In points, from the fine-tuned seed's; 95 % by rows drawn anew, the same for both."""
+    """Of a cell's models from the fine-tuned seed."""
     outputs = dict(np.load(arrays))
     labels = outputs.pop("labels").astype(float)
-    guesses = {
-        way: (given[:, 0] if given.shape[1] == 1 else given.argmax(1)).astype(float)
-        for way, given in outputs.items()
+    seed = outputs.pop(SEED)
+    return {way: difference(given, seed, labels, metric) for way, given in outputs.items()}
+
+
+def beside_the_cell(folder: Path, part: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """A part from the fine-tuned seed, and from the refined model of its cell."""
+    own = Part(part["task"], part["seed"], part["way"])
+    metric = json.loads((folder / "runs" / own.cell.name / "stages" / "data.json").read_text())
+    (given,) = np.load(kept(folder, own).with_suffix(".npz")).values()
+    cell = np.load(kept(folder, own.cell).with_suffix(".npz"))
+    labels = cell["labels"].astype(float)
+    return {
+        other: difference(given, cell[other], labels, metric["metric"])
+        for other in (SEED, "refined")
     }
+
+
+def difference(
+    one: np.ndarray, other: np.ndarray, labels: np.ndarray, metric: str
+) -> dict[str, float]:
+    """In points; 95 % by rows drawn anew, the same for both. Outputs are (rows, outputs)."""
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
 
-    def value(way: str, at: np.ndarray | slice) -> float:
+    def value(outputs: np.ndarray, at: np.ndarray | slice) -> float:
+        guesses = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(1)
         names = PARTS[metric]
-        return sum(METRICS[name](guesses[way][at], labels[at]) for name in names) / len(names)
+        own = guesses.astype(float)[at], labels[at]
+        return sum(METRICS[name](*own) for name in names) / len(names)
 
-    found = {}
-    for way in guesses:
-        if way == SEED:
-            continue
-        apart = [100 * (value(way, at) - value(SEED, at)) for at in drawn]
-        low, high = np.quantile(apart, (0.025, 0.975))
-        whole = 100 * (value(way, slice(None)) - value(SEED, slice(None)))
-        found[way] = {"points": whole, "low": float(low), "high": float(high)}
-    return found
+    apart = [100 * (value(one, at) - value(other, at)) for at in drawn]
+    low, high = np.quantile(apart, (0.025, 0.975))
+    whole = 100 * (value(one, slice(None)) - value(other, slice(None)))
+    return {"points": whole, "low": float(low), "high": float(high)}
 
 
 if __name__ == "__main__":

@@ -9,14 +9,17 @@ import argparse
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 DOTS_AN_INCH = 100
-SEED_WEIGHTS = 22.4e6  # of MiniLM-L6 at these lengths
-Cell = dict[str, Any]
+HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
+GOAL = -0.5  # points
+SEED, SEARCHED, REFINED = "seed-fp32", "searched", "refined"
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -25,132 +28,201 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     given = parser.parse_args()
     raw = json.loads(given.table.read_text())
-    cells = [cell for cell in raw["cells"] if "chosen" in cell]
-    print(cells_table(cells))
-    print(means_table(cells))
-    refined = [cell for cell in cells if "refined" in cell.get("rows", {})]
-    if refined:
-        print(refined_table(refined))
+    cells = sorted(
+        (cell for cell in raw["cells"] if REFINED in cell.get("rows", {})),
+        key=lambda cell: (cell["task"], cell["seed"]),
+    )
+    for table in (cells_table(cells), costs_table(cells), means_table(cells)):
+        print(table)
     if raw["parts"]:
         print(parts_table(raw["parts"]))
-    draw(cells, given.picture)
+    draw(cells, raw["parts"], given.picture)
 
 
-def cells_table(cells: list[Cell]) -> str:
-    lines = [
-        "| task, random seed | dev rows | fine-tuned seed | searched, weights | points"
-        " | weights, M | bytes | ~ms on the Nano | design |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for cell in cells:
-        fine, chosen = cell["fine_tuned"]["dev"], cell["chosen"]
-        mine = chosen["trained_scores"]
-        cost, before = cost_of(cell), cell["reference"]["cost"]
-        lines.append(
-            f"| {cell['task']}, {cell['seed']} | {cell['row_counts']['dev']} | {interval(fine)}"
-            f" | {interval(mine)} | {points(cell):+.1f} | {chosen['parameters'] / 1e6:.1f}"
-            f" | {before['size_bytes'] / cost['size_bytes']:.1f}x smaller"
-            f" | {before['latency_s'] / cost['latency_s']:.1f}x faster | {label(chosen)} |"
-        )
-    return "\n".join(lines) + "\n"
+def cells_table(cells: Sequence[Row]) -> str:
+    return as_table(
+        "task, random seed | dev rows | seed, fp32 | seed, int8 | searched, int8 | refined, served",
+        (
+            [
+                name(cell),
+                str(cell["row_counts"]["dev"]),
+                interval(cell["rows"][SEED]["scores"]),
+                f"{lost(cell, 'seed-int8'):+.1f}",
+                paired(cell["differences"][SEARCHED]),
+                paired(cell["differences"][REFINED]),
+            ]
+            for cell in cells
+        ),
+    )
 
 
-def means_table(cells: list[Cell]) -> str:
-    """Over tasks, each the mean of its seeds; ratios geometric."""
-    by_task: dict[str, list[Cell]] = defaultdict(list)
+def costs_table(cells: Sequence[Row]) -> str:
+    """Of the refined models; a time of this machine with its verdict where that is not `valid`."""
+    return as_table(
+        "task, random seed | searched | refined: weights, M | fewer | bytes"
+        " | Nano, modelled | this machine | gone on with",
+        (
+            [
+                name(cell),
+                label(cell["chosen"]["design"]),
+                f"{cell['rows'][REFINED]['parameters'] / 1e6:.2f}",
+                f"{times(cell, weights):.1f}x",
+                f"{times(cell, size):.1f}x smaller",
+                f"{times(cell, on_target):.1f}x faster",
+                f"{times(cell, here):.1f}x faster{doubt(cell)}",
+                f"{sum(one['winner'] is not None for one in cell['tree']['rounds'])} edits",
+            ]
+            for cell in cells
+        ),
+    )
+
+
+def means_table(cells: Sequence[Row]) -> str:
+    """Over tasks, each the mean of its random seeds; ratios geometric. The interval is that of
+    the dev rows alone."""
+    by_task: dict[str, list[Row]] = defaultdict(list)
     for cell in cells:
         by_task[cell["task"]].append(cell)
-    lost = [float(np.mean([points(cell) for cell in own])) for own in by_task.values()]
-    ratios: dict[str, list[float]] = {
-        "fewer weights": [SEED_WEIGHTS / cell["chosen"]["parameters"] for cell in cells],
-        "smaller": [ratio(cell, "size_bytes") for cell in cells],
-        "faster on the Nano, modelled": [ratio(cell, "latency_s") for cell in cells],
+    said = []
+    for way in (SEARCHED, REFINED):
+        means = [
+            np.mean([cell["differences"][way]["points"] for cell in t]) for t in by_task.values()
+        ]
+        errors = [
+            math.sqrt(sum(error(cell["differences"][way]) ** 2 for cell in t)) / len(t)
+            for t in by_task.values()
+        ]
+        mean, half = np.mean(means), HALF_WIDTH * math.sqrt(sum(e**2 for e in errors)) / len(errors)
+        said.append(f"{way} {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}] points")
+    ratios = {
+        "fewer weights": weights,
+        "smaller": size,
+        "faster on the Nano (modelled)": on_target,
+        "faster here": here,
     }
-    said = ", ".join(
-        f"{math.exp(float(np.mean(np.log(found)))):.1f}x {name}" for name, found in ratios.items()
-    )
-    return f"Mean of {len(by_task)} tasks: {np.mean(lost):+.1f} points, {said}.\n"
-
-
-def refined_table(cells: list[Cell]) -> str:
-    """Of cells whose refinement is finished: differences from the seed, paired by rows."""
-    lines = [
-        "| task, random seed | searched, served | refined, served | weights, M | bytes | edits |",
-        "|---|---|---|---|---|---|",
+    said += [
+        f"{math.exp(np.mean([math.log(times(cell, of)) for cell in cells])):.1f}x {what}"
+        for what, of in ratios.items()
     ]
-    for cell in cells:
-        rows, apart = cell["rows"], cell["differences"]
-        seed, refined = rows["seed-fp32"], rows["refined"]
-        trained = sum(one["winner"] is not None for one in cell["tree"]["rounds"])
-        lines.append(
-            f"| {cell['task']}, {cell['seed']} | {paired(apart['searched'])}"
-            f" | {paired(apart['refined'])} | {refined['parameters'] / 1e6:.1f}"
-            f" | {seed['artefact_bytes'] / refined['artefact_bytes']:.1f}x smaller | {trained} |"
-        )
-    return "\n".join(lines) + "\n"
+    return f"Mean of {len(by_task)} tasks, {len(cells)} cells: {', '.join(said)}.\n"
 
 
-def parts_table(parts: list[dict[str, Any]]) -> str:
-    lines = ["| task, random seed | way | score | weights, M | bytes |", "|---|---|---|---|---|"]
-    for part in parts:
-        row = part["rows"][part["way"]]
-        lines.append(
-            f"| {part['task']}, {part['seed']} | {part['way']} | {interval(row['scores'])}"
-            f" | {row['parameters'] / 1e6:.1f} | {row['artefact_bytes'] / 1e6:.1f} MB |"
-        )
-    return "\n".join(lines) + "\n"
+def parts_table(parts: Sequence[Row]) -> str:
+    return as_table(
+        "task, random seed | way | score | from the seed | refined is ahead by | weights, M | MB",
+        (
+            [
+                name(part),
+                part["way"],
+                interval(row["scores"]),
+                paired(part["differences"][SEED]),
+                paired(turned(part["differences"][REFINED])),
+                f"{row['parameters'] / 1e6:.1f}",
+                f"{row['artefact_bytes'] / 1e6:.1f}",
+            ]
+            for part in parts
+            for row in [part["rows"][part["way"]]]
+        ),
+    )
 
 
-def cost_of(cell: Cell) -> dict[str, float]:
-    design = cell["chosen"]["design"]
-    found: dict[str, float] = next(t["cost"] for t in cell["trials"] if t["design"] == design)
-    return found
+def as_table(heads: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {heads} |", "|---" * len(heads.split(" | ")) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
-def ratio(cell: Cell, name: str) -> float:
-    return float(cell["reference"]["cost"][name] / cost_of(cell)[name])
+def name(row: Row) -> str:
+    return f"{row['task']}, {row['seed']}"
 
 
-def points(cell: Cell) -> float:
-    before = cell["fine_tuned"]["dev"]["value"]
-    return 100 * float(cell["chosen"]["trained_scores"]["value"] - before)
+def weights(row: Row) -> float:
+    return float(row["parameters"])
 
 
-def label(chosen: dict[str, Any]) -> str:
-    design = chosen["design"]
+def size(row: Row) -> float:
+    return float(row["artefact_bytes"])
+
+
+def on_target(row: Row) -> float:
+    return float(row["measured"]["target"]["latency_p50_s"]["value"])
+
+
+def here(row: Row) -> float:
+    return float(row["measured"]["reference"]["latency_p50_s"]["value"])
+
+
+def times(cell: Row, of: Any, way: str = REFINED) -> float:
+    """What the fp32 seed has, over what a model of the cell has."""
+    return float(of(cell["rows"][SEED]) / of(cell["rows"][way]))
+
+
+def doubt(cell: Row) -> str:
+    found = {cell["rows"][way]["measured"]["reference"]["verdict"] for way in (SEED, REFINED)}
+    worst = next((verdict for verdict in ("invalid", "suspect") if verdict in found), "")
+    return f" ({worst})" if worst else ""
+
+
+def lost(cell: Row, way: str) -> float:
+    rows = cell["rows"]
+    return 100 * float(rows[way]["scores"]["value"] - rows[SEED]["scores"]["value"])
+
+
+def label(design: Row) -> str:
     pieces = f"{design['vocabulary'] // 1000}k" if design["vocabulary"] else "all"
-    shape = f"{design['layers']}L {design['heads']}h ff{design['feed_forward']}"
-    return f"{shape} {pieces} {design['precision']}"
+    return f"{design['layers']}L {design['heads']}h ff{design['feed_forward']} {pieces}"
 
 
-def interval(scores: dict[str, float]) -> str:
+def interval(scores: Row) -> str:
     return f"{100 * scores['value']:.1f} [{100 * scores['low']:.1f}, {100 * scores['high']:.1f}]"
 
 
-def paired(found: dict[str, float]) -> str:
+def paired(found: Row) -> str:
     return f"{found['points']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
 
 
-def draw(cells: list[Cell], path: Path) -> None:
-    """Every cell's scores before and after, with their intervals."""
+def turned(found: Row) -> Row:
+    return {"points": -found["points"], "low": -found["high"], "high": -found["low"]}
+
+
+def error(found: Row) -> float:
+    return float(found["high"] - found["low"]) / (2 * HALF_WIDTH)
+
+
+def draw(cells: Sequence[Row], parts: Sequence[Row], path: Path) -> None:
+    """Points that each cell loses, with intervals; and what is lost for how many bytes."""
     from matplotlib.figure import Figure  # of the training extra
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    names = [f"{cell['task']}\n{cell['seed']}" for cell in cells]
-    for shift, colour, name, scores in (
-        (-0.12, "C7", "seed, fine-tuned", [cell["fine_tuned"]["dev"] for cell in cells]),
-        (0.12, "C0", "searched", [cell["chosen"]["trained_scores"] for cell in cells]),
-    ):
-        x = np.arange(len(cells)) + shift
-        values = np.array([100 * one["value"] for one in scores])
-        below = values - [100 * one["low"] for one in scores]
-        above = [100 * one["high"] for one in scores] - values
-        axes.errorbar(x, values, yerr=[below, above], fmt="o", color=colour, label=name, capsize=3)
-    axes.set_xticks(range(len(cells)), names, fontsize=8)
-    axes.set(ylabel="dev score, 95 % interval", ylim=(0, 100))
-    axes.grid(axis="y", lw=0.4)
-    axes.legend(loc="lower right", fontsize=8)
+    figure = Figure(figsize=(11, 0.9 + 0.45 * max(6, len(cells))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    y = np.arange(len(cells))[::-1]
+    for shift, colour, way in ((0.13, "C7", SEARCHED), (-0.13, "C0", REFINED)):
+        found = [cell["differences"][way] for cell in cells]
+        points = np.array([one["points"] for one in found])
+        ends = [points - [one["low"] for one in found], [one["high"] for one in found] - points]
+        left.errorbar(points, y + shift, xerr=ends, fmt="o", color=colour, label=way, capsize=3)
+    left.axvline(0, color="k", lw=0.8)
+    left.axvline(GOAL, color="C2", lw=0.8, ls="--", label=f"goal for the mean: {GOAL}")
+    left.set_yticks(y, [name(cell) for cell in cells])
+    left.set(xlabel="points from the fine-tuned seed, 95 % paired by dev row")
+    ways = {
+        way: [(times(c, size, way), c["differences"][way]["points"]) for c in cells]
+        for way in (REFINED, SEARCHED)
+    }
+    ways["seed, int8"] = [(times(c, size, "seed-int8"), lost(c, "seed-int8")) for c in cells]
+    seeds = {(c["task"], c["seed"]): size(c["rows"][SEED]) for c in cells}
+    for part in parts:
+        before = seeds.get((part["task"], part["seed"]))
+        if before is not None:
+            at = before / size(part["rows"][part["way"]]), part["differences"][SEED]["points"]
+            ways.setdefault(part["way"], []).append(at)
+    for number, (way, found) in enumerate(ways.items()):
+        x, lost_points = zip(*found)
+        right.plot(x, lost_points, "osD^vPX*<>"[number % 10], label=way, alpha=0.8)
+    right.axhline(0, color="k", lw=0.8)
+    right.set(xlabel="times smaller than the fp32 seed", ylabel="points from the fine-tuned seed")
+    for axes in (left, right):
+        axes.grid(lw=0.4)
+        axes.legend(fontsize=8)
     figure.savefig(path, dpi=DOTS_AN_INCH)
 
 
