@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from edgetran import BundleUntrusted, NotPermitted, OlderBundle, UsageError, connect_async
 from edgetran.board import Board
+from edgetran_host.cli.deploy import deploy
 from edgetran_host.cli.device import device
 from edgetran_host.job.running import check_takes_unsigned
 from edgetran_host.signing import make_key, sign
@@ -312,3 +313,36 @@ def test_whom_nobody_can_tell_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotPermitted, match="operator"):
         signers.add("k", (tmp_path / "k.pub").read_bytes(), "ipv4:127.0.0.1:1")
     assert signers.all() == []
+
+
+def test_a_fleet_of_boards_that_ask_for_signatures(
+    keys: Callable[[str], Path], make: Make, tmp_path: Path
+) -> None:
+    """What a board refuses it says, and halts the rollout; a trusted key mends it."""
+    release = keys("release")
+    unsigned, signed = make(1, sequence=1), make(2, release, sequence=2)
+    strict = "--require-signature"
+    with running(tmp_path / "a", strict) as one, running(tmp_path / "b", strict) as two:
+        one.trust(release)
+        path = tmp_path / "fleet.toml"
+        boards = {"one": one.address, "two": two.address}
+        path.write_text(
+            "".join(f'[[boards]]\nname="{n}"\naddress="{a}"\n' for n, a in boards.items())
+        )
+
+        def sent(bundle: Bundle) -> dict[str, dict[str, Any]]:
+            given = ["--fleet", str(path), "--json", "--no-measure", "--bundle", str(bundle.path)]
+            done = CliRunner().invoke(deploy, [*given, "--name", "home"])
+            return {told["name"]: told for told in json.loads(done.stdout)["boards"]}
+
+        found = sent(unsigned)
+        assert [found[name]["state"] for name in ("one", "two")] == ["refused", "waiting"]
+        assert "not signed" in found["one"]["reason"]
+        found = sent(signed)
+        assert [found[name]["state"] for name in ("one", "two")] == ["deployed", "refused"]
+        assert "not trusted" in found["two"]["reason"]
+        assert (one.serving(), two.serving()) == ({"home": "release"}, {})
+        two.trust(release)
+        found = sent(signed)
+        assert [found[name]["state"] for name in ("one", "two")] == ["deployed", "deployed"]
+        assert two.serving() == {"home": "release"}
