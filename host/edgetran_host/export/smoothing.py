@@ -25,6 +25,7 @@ from edgetran_host.tasks import Encoded
 Floats = NDArray[np.float32]
 
 CALIBRATION_ROWS = 16  # the outlying channels are the same in every text
+POSITIONS = 128  # of theirs, evenly spread, on which products are compared
 PLACES = (1, 2, 4, 8, 16, 32, 64, 128)
 LEAST_GAIN = 2.0  # in squared error; below, the scaling is not worth its time
 ACTIVATION_STEPS, WEIGHT_STEPS = 255, 127
@@ -98,22 +99,30 @@ def _activations(
 
 def _factor(x: Floats, weights: Sequence[Floats]) -> Floats | None:
     """(k,) for the product of least error; None where the plain one is good enough."""
-    largest = np.abs(x).reshape(-1, x.shape[-1]).max(axis=0)  # (k,)
+    flat = x.reshape(-1, x.shape[-1])
+    largest = np.abs(flat).max(axis=0)  # (k,)
     order = np.sort(largest)[::-1]
-    true = [x @ weight for weight in weights]
+    looked_at = np.linspace(0, len(flat) - 1, min(POSITIONS, len(flat))).astype(int)
+    true = [flat[looked_at] @ weight for weight in weights]
     tried = [np.ones_like(largest)] + [
         np.maximum(1, largest / max(float(order[place]), TINY)).astype(np.float32)
         for place in PLACES
         if place < len(order)
     ]
-    errors = [_error(x, weights, true, factor) for factor in tried]
+    errors = [_error(x, weights, true, factor, looked_at) for factor in tried]
     best = int(np.argmin(errors))
     return tried[best] if errors[0] > LEAST_GAIN * errors[best] else None
 
 
-def _error(x: Floats, weights: Sequence[Floats], true: Sequence[Floats], factor: Floats) -> float:
-    """Mean squared, of the product as a board computes it, row by row."""
-    coarse = _as_uint8(x / factor)
+def _error(
+    x: Floats,
+    weights: Sequence[Floats],
+    true: Sequence[Floats],
+    factor: Floats,
+    looked_at: NDArray[np.intp],
+) -> float:
+    """Mean squared, of the product as a board computes it: steps are those of whole rows."""
+    coarse = _as_uint8(x / factor).reshape(-1, x.shape[-1])[looked_at]
     return sum(
         float(np.square(coarse @ _as_int8(weight * factor[:, None]) - wanted).mean())
         for weight, wanted in zip(weights, true)
