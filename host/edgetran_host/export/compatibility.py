@@ -17,9 +17,15 @@ class Cell:
     """One runtime at one precision."""
 
     suffix: str  # of the graph's file
-    tolerance: float  # largest difference from the model, as a share of its largest logit
+    tolerance: float  # difference from the model, as a share of its logits
     note: str
     calibrated: bool = False  # needs training rows, to scale activations ahead of time
+
+    @property
+    def by_mean(self) -> bool:
+        """Differences and logits are compared by mean square: 8 bits may turn a row that the model
+        itself hardly decides. Else the largest of both are."""
+        return self.tolerance == LOOSE
 
 
 LOOSE = 0.5  # a net for broken graphs; the metric on dev judges what 8 bits cost
@@ -77,7 +83,8 @@ def document() -> str:
         "different widths and feed-forward stacks of any depth. The sequence length is fixed in",
         "the graph; a board takes any batch, with LiteRT row by row. The exporter compares each",
         "graph with the model on real rows and writes none that leaves it by more than the",
-        "tolerance, a share of the largest logit (or of one, if that is more).",
+        "tolerance, a share of the largest logit (or of one, if that is more); in 8 bits of their",
+        "root mean square, since a single row that the model hardly decides may turn.",
         "",
         "| runtime | precision | tolerance | |",
         "| --- | --- | --- | --- |",

@@ -13,7 +13,7 @@ from edgetran_protos.bundle import Variant, Work, digest_of
 from edgetran_protos.errors import ExportError, UsageError
 from numpy.typing import NDArray
 
-from edgetran_host.export.compatibility import cell
+from edgetran_host.export.compatibility import Cell, cell
 from edgetran_host.export.graph import export_graph
 from edgetran_host.export.litert import export_litert
 from edgetran_host.export.litert_work import count_litert_work
@@ -90,7 +90,7 @@ def _exported(
     made = source.with_name(path.name)
     work = _write(model, source, runtime, precision, calibration, made)
     logits = run_graph(runtime, made, check)
-    error = _checked(logits, wanted, precision, chosen.tolerance)
+    error = _checked(logits, wanted, precision, chosen)
     data = made.read_bytes()
     variant = Variant(
         name=f"{runtime}-{precision}",
@@ -131,15 +131,23 @@ def _write(
 
 
 def _checked(
-    logits: NDArray[np.float32], wanted: NDArray[np.float32], precision: str, tolerance: float
+    logits: NDArray[np.float32], wanted: NDArray[np.float32], precision: str, chosen: Cell
 ) -> float:
-    """The largest difference from the model. Raises ExportError when it is too large."""
-    error = float(np.abs(logits - wanted).max())
-    allowed = tolerance * max(1.0, float(np.abs(wanted).max()))
+    """The largest difference from the model. Raises ExportError when they are too large."""
+    size, how = (_root_mean_square, "on average") if chosen.by_mean else (_largest, "at most")
+    error, allowed = size(logits - wanted), chosen.tolerance * max(1.0, size(wanted))
     if not error <= allowed:  # not: NaN fails too
         raise ExportError(
-            f"the {precision} graph's logits leave the model's by {error:.3g} "
-            f"on {len(wanted)} rows, at most {allowed:.3g} is accepted",
+            f"the {precision} graph's logits leave the model's by {error:.3g} {how} "
+            f"on {len(wanted)} rows, {allowed:.3g} is accepted",
             hint="choose another precision",
         )
-    return error
+    return _largest(logits - wanted)
+
+
+def _largest(x: NDArray[np.float32]) -> float:
+    return float(np.abs(x).max())
+
+
+def _root_mean_square(x: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(x.astype(np.float64)).mean()))

@@ -39,16 +39,14 @@ SHRINKING = (
     PRUNE_WIDTH,
     GROW_HEADS,
 )
-REALLOCATING = (  # takes where least is lost and gives elsewhere, before a layer is tried
+REALLOCATING = (  # takes where least is lost and gives elsewhere; layers and their width stay
     PRUNE_FEED_FORWARD,
     GROW_HEADS,
     PRUNE_HEADS,
     GROW_FEED_FORWARD,
+    NARROW_EMBEDDING,
     PRUNE_VOCABULARY,
     CHANGE_PRECISION,
-    NARROW_EMBEDDING,
-    DROP_LAYER,
-    PRUNE_WIDTH,
 )
 PATIENCE = 5  # turns without a better node, in total, that end all
 

@@ -41,7 +41,7 @@ def settings(
     importance: str | None = None,
     without: Collection[str] = (),
 ) -> Settings:
-    """prefer: of the run; accuracy has capacity moved before any goes for good.
+    """prefer: of the run; accuracy has capacity moved, no layers dropped.
 
     importance: default `saliency`, without that `random`. without: of `ablations.PARTS`.
 

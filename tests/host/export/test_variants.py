@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from edgetran_host.export import count_work, export_variants, run_onnx, variants
+from edgetran_host.export.compatibility import cell
+from edgetran_host.export.variants import _checked
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.tasks import Encoded
 from edgetran_host.training import predict
@@ -118,6 +120,21 @@ def test_a_graph_that_was_tampered_with_is_refused(
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"the one before"
+
+
+@pytest.mark.parametrize(("turned", "passes"), [(1, True), (8, False)])
+def test_8_bits_may_turn_single_rows(turned: int, passes: bool) -> None:
+    """One that a saturated model hardly decides says nothing about the graph; many do."""
+    rng = np.random.default_rng(3)
+    wanted = (4 * np.sign(rng.normal(size=(16, 1))) * [[1, -1]]).astype(np.float32)
+    logits = wanted.copy()
+    logits[:turned] *= -0.2
+    if passes:
+        found = _checked(logits, wanted, "int8", cell("onnxruntime", "int8"))
+        assert found == pytest.approx(4.8)
+        return
+    with pytest.raises(ExportError, match="on average on 16 rows"):
+        _checked(logits, wanted, "int8", cell("onnxruntime", "int8"))
 
 
 def test_tolerance_is_a_share_of_the_largest_logit(

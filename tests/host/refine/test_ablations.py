@@ -49,11 +49,10 @@ def test_every_part_can_be_left_out() -> None:
     assert not settings("quick", without=["hardware"]).by_cost
 
 
-def test_who_prefers_accuracy_has_capacity_moved_first() -> None:
+def test_who_prefers_accuracy_has_capacity_moved_and_keeps_the_layers() -> None:
     usual, moving = settings("quick"), settings("quick", prefer="accuracy")
-    assert set(moving.modes) == set(usual.modes)
-    before_layers = moving.modes[: moving.modes.index("drop layer")]
-    assert {*GROWING, "prune heads", "prune feed-forward"} <= set(before_layers)
+    assert set(usual.modes) - set(moving.modes) == {"drop layer", "prune width"}
+    assert set(moving.modes[:4]) == {*GROWING, "prune heads", "prune feed-forward"}
     assert not set(settings("quick", prefer="accuracy", without=["growth"]).modes) & set(GROWING)
 
 
