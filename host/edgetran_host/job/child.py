@@ -17,6 +17,7 @@ from edgetran.progress import Progress
 from edgetran_host.job.bench import Bench
 from edgetran_host.job.run_directory import write_atomically
 from edgetran_host.job.teacher import targets
+from edgetran_host.models.factorising import factorise_embedding
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
 from edgetran_host.space.architecture import Architecture, Layer
@@ -31,7 +32,7 @@ from edgetran_host.transfer import (
     transfer,
 )
 from edgetran_host.transfer.saliency import Loss, keep_saliency, read_saliency
-from edgetran_host.vocabulary import can_trim, trim_tokenizer
+from edgetran_host.vocabulary import can_trim, piece_counts, trim_tokenizer
 
 SALIENCY_ROWS = 256
 SALIENCY_BATCH = 32
@@ -63,12 +64,21 @@ class Nursery:
 
     def space(self) -> SeededSpace:
         """The designs around the teacher."""
-        trimmable = can_trim(self._tokenizer_json)
-        return SeededSpace.around(self._teacher.config, trimmable=trimmable)
+        return SeededSpace.around(
+            self._teacher.config,
+            trimmable=can_trim(self._tokenizer_json),
+            prefer=self._work.config.prefer,
+        )
 
     def child(self, design: Design) -> Child:
         """The design with the teacher's weights, not trained yet."""
-        return self.cut(architecture(self._teacher.config, design), design.vocabulary)
+        child = self.cut(architecture(self._teacher.config, design), design.vocabulary)
+        if design.table is None:
+            return child
+        pieces = child.model.config.vocab_size
+        counts = piece_counts(child.tokenizer_json, self._work.texts(), pieces)
+        narrower = factorise_embedding(child.model, design.table, counts)
+        return dataclasses.replace(child, model=narrower.model)
 
     def cut(
         self,

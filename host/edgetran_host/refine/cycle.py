@@ -40,11 +40,11 @@ SHRINKING = (
     GROW_HEADS,
 )
 REALLOCATING = (  # takes where least is lost and gives elsewhere; layers and their width stay
-    PRUNE_FEED_FORWARD,
-    GROW_HEADS,
-    PRUNE_HEADS,
-    GROW_FEED_FORWARD,
     NARROW_EMBEDDING,
+    GROW_FEED_FORWARD,
+    GROW_HEADS,
+    PRUNE_FEED_FORWARD,
+    PRUNE_HEADS,
     PRUNE_VOCABULARY,
     CHANGE_PRECISION,
 )

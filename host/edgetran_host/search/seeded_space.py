@@ -21,6 +21,7 @@ from edgetran_host.space.architecture import Architecture
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
 FEED_FORWARD_SHARES = (0.75, 0.5, 0.375, 0.25)  # beside the seed's own width
 VOCABULARY_SIZES = (4000, 6000, 8000, 12000)
+TABLE_SHARES = (0.25, 0.5)  # of the hidden size: a narrower table leaves bytes for more words
 PRECISIONS = ("int8", "fp32")
 MIN_LAYERS = 2
 WIDTH_STEP = 16  # narrower feed-forward widths are multiples of this
@@ -37,10 +38,13 @@ class Design:
     feed_forward: int  # width in every layer, or of the widest matrix
     vocabulary: int | None  # word pieces kept; None: all
     precision: str  # "int8" or "fp32"
+    table: int | None = None  # width of the table of words, factorised; None: the hidden size
 
     def label(self) -> str:
         pieces = f"{self.vocabulary // 1000}k" if self.vocabulary else "all"
-        return f"{self.layers}L {self.heads}h ff{self.feed_forward} {pieces} {self.precision}"
+        table = f" e{self.table}" if self.table else ""
+        shape = f"{self.layers}L {self.heads}h ff{self.feed_forward}"
+        return f"{shape} {pieces}{table} {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ class SeededSpace:
     feed_forward: tuple[int, ...]
     vocabulary: tuple[int | None, ...]
     precision: tuple[str, ...]
+    table: tuple[int | None, ...] = (None,)
 
     @staticmethod
-    def around(seed: ModelConfig, *, trimmable: bool = True) -> SeededSpace:
-        """trimmable: the seed's kind of vocabulary can be cut.
+    def around(seed: ModelConfig, *, trimmable: bool = True, prefer: str = BALANCE) -> SeededSpace:
+        """trimmable: the seed's kind of vocabulary can be cut. Who prefers accuracy may have
+        a narrower table of words, which leaves bytes for more of them, and costs a little time.
 
         Where the hidden size changes from layer to layer, all layers stay.
         """
@@ -67,18 +73,22 @@ class SeededSpace:
         rounded = {round(width * share / WIDTH_STEP) * WIDTH_STEP for share in FEED_FORWARD_SHARES}
         widths = {width} | {narrow for narrow in rounded if MIN_WIDTH <= narrow < width}
         sizes = tuple(size for size in VOCABULARY_SIZES if trimmable and size < seed.vocab_size)
+        hidden = seed.architecture.layers[0].hidden
+        shares = TABLE_SHARES if prefer == ACCURACY and seed.embedding_width is None else ()
+        tables = [round(hidden * share / WIDTH_STEP) * WIDTH_STEP for share in shares]
         return SeededSpace(
             layers=tuple(range(least, count + 1)),
             heads=tuple(sorted(heads)),
             feed_forward=tuple(sorted(widths)),
             vocabulary=(*sizes, None),
             precision=PRECISIONS,
+            table=(*(width for width in tables if width >= MIN_WIDTH), None),
         )
 
     @property
     def size(self) -> int:
         product = len(self.layers) * len(self.heads) * len(self.feed_forward)
-        return product * len(self.vocabulary) * len(self.precision)
+        return product * len(self.vocabulary) * len(self.precision) * len(self.table)
 
     def seed_point(self) -> Design:
         return Design(self.layers[-1], self.heads[-1], self.feed_forward[-1], None, "fp32")
@@ -86,7 +96,8 @@ class SeededSpace:
     def starting_points(self, prefer: str = BALANCE) -> tuple[Design, ...]:
         """A few designs that tell depth, width and both apart, tried before any model.
 
-        Who prefers accuracy has about as many weights spent on both, on heads, on width.
+        Who prefers accuracy has all layers, and most words where a narrower table can hold them:
+        about as many weights spent on words, on more heads, on all of them.
         """
         trimmed = [size for size in self.vocabulary if size]
         small = trimmed[min(2, len(trimmed) - 1)] if trimmed else None
@@ -94,17 +105,26 @@ class SeededSpace:
         shallow = max(self.layers[0], round(STARTING_DEPTH * deep))
         half, narrow = _lower_middle(self.heads), _lower_middle(self.feed_forward)
         shapes = ((shallow, full, wide), (shallow, half, narrow), (deep, half, narrow))
+        found = [Design(*shape, small, "int8") for shape in shapes]
         if prefer == ACCURACY:
-            more, wider = _next(self.heads, half), _next(self.feed_forward, narrow)
-            thin = self.feed_forward[0]
-            shapes = ((deep, half, narrow), (deep, full, thin), (shallow, more, wider))
-        return tuple(dict.fromkeys(Design(*shape, small, "int8") for shape in shapes))
+            more, thinner = (
+                _neighbour(self.heads, half, 1),
+                _neighbour(self.feed_forward, narrow, -1),
+            )
+            middle = self.table[len(self.table) // 2]
+            words = trimmed[-1] if trimmed and middle else small
+            found = [
+                Design(deep, half, narrow, words, "int8", middle),
+                Design(deep, more, narrow, words, "int8", self.table[0]),
+                Design(deep, full, thinner, words, "int8", self.table[0]),
+            ]
+        return tuple(dict.fromkeys(found))
 
     def smallest_points(self) -> tuple[Design, ...]:
         """The cheapest design in each precision: where it breaks a limit, every other does."""
-        layers, heads, feed_forward, vocabulary, precisions = self._axes()
+        layers, heads, feed_forward, vocabulary, precisions, table = self._axes()
         cut = (layers[0], heads[0], feed_forward[0], vocabulary[0])
-        return tuple(Design(*cut, precision) for precision in precisions)
+        return tuple(Design(*cut, precision, table[0]) for precision in precisions)
 
     def with_fewer_pieces(self, design: Design) -> Design | None:
         """Its neighbour by vocabulary alone; None where it has the fewest."""
@@ -123,7 +143,8 @@ class SeededSpace:
 
     def _axes(self) -> tuple[tuple[Any, ...], ...]:
         """In the order of a Design's fields."""
-        return (self.layers, self.heads, self.feed_forward, self.vocabulary, self.precision)
+        shape = (self.layers, self.heads, self.feed_forward)
+        return (*shape, self.vocabulary, self.precision, self.table)
 
 
 def _largest(seed: Architecture) -> tuple[int, int]:
@@ -145,8 +166,8 @@ def _lower_middle(choices: tuple[int, ...]) -> int:
     return choices[(len(choices) - 1) // 2]
 
 
-def _next(choices: tuple[int, ...], one: int) -> int:
-    return choices[min(choices.index(one) + 1, len(choices) - 1)]
+def _neighbour(choices: tuple[int, ...], one: int, step: int) -> int:
+    return choices[min(max(choices.index(one) + step, 0), len(choices) - 1)]
 
 
 def keep_layers(seed_layers: int, layers: int) -> tuple[int, ...]:
@@ -175,8 +196,8 @@ def architecture(seed: ModelConfig, design: Design) -> Architecture:
 
 
 def to_params(design: Design) -> dict[str, int | str]:
-    """As an Optuna trial stores it; 0 stands for the whole vocabulary."""
-    return {**asdict(design), "vocabulary": design.vocabulary or 0}
+    """As an Optuna trial stores it; 0 stands for all pieces, and for a table that is not narrow."""
+    return {**asdict(design), "vocabulary": design.vocabulary or 0, "table": design.table or 0}
 
 
 def from_params(params: dict[str, int | str]) -> Design:
@@ -186,4 +207,5 @@ def from_params(params: dict[str, int | str]) -> Design:
         feed_forward=int(params["feed_forward"]),
         vocabulary=int(params["vocabulary"]) or None,
         precision=str(params["precision"]),
+        table=int(params.get("table", 0)) or None,
     )

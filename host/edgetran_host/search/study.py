@@ -145,12 +145,14 @@ class SeededStudy:
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         pieces = tuple(size or 0 for size in self._space.vocabulary)
+        tables = tuple(width or 0 for width in self._space.table)
         choices: dict[str, Sequence[int | str]] = {
             "layers": self._space.layers,
             "heads": self._space.heads,
             "feed_forward": self._space.feed_forward,
             "vocabulary": pieces,
             "precision": self._space.precision,
+            **({"table": tables} if len(tables) > 1 else {}),
         }
         return {
             name: optuna.distributions.CategoricalDistribution(values)

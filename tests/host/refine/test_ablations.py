@@ -52,7 +52,7 @@ def test_every_part_can_be_left_out() -> None:
 def test_who_prefers_accuracy_has_capacity_moved_and_keeps_the_layers() -> None:
     usual, moving = settings("quick"), settings("quick", prefer="accuracy")
     assert set(usual.modes) - set(moving.modes) == {"drop layer", "prune width"}
-    assert set(moving.modes[:4]) == {*GROWING, "prune heads", "prune feed-forward"}
+    assert set(moving.modes[:3]) == {*GROWING, "narrow embedding"}
     assert not set(settings("quick", prefer="accuracy", without=["growth"]).modes) & set(GROWING)
 
 

@@ -21,9 +21,13 @@ from hypothesis import strategies as st
 
 
 def seed_of(
-    layers: int = 6, heads: int = 12, feed_forward: int = 1536, vocabulary: int = 30522
+    layers: int = 6,
+    heads: int = 12,
+    feed_forward: int = 1536,
+    vocabulary: int = 30522,
+    head_size: int = 4,
 ) -> ModelConfig:
-    layer = Layer(heads * 4, ("sa_sdp",) * heads, 4, (feed_forward,))
+    layer = Layer(heads * head_size, ("sa_sdp",) * heads, head_size, (feed_forward,))
     return ModelConfig(
         architecture=Architecture((layer,) * layers),
         vocab_size=vocabulary,
@@ -45,6 +49,7 @@ SEEDS = st.builds(
     heads=st.integers(1, 64),
     feed_forward=st.integers(1, 5000),
     vocabulary=st.integers(50, 60_000),
+    head_size=st.sampled_from([4, 32]),
 )
 
 
@@ -88,7 +93,7 @@ class TestAnySeed:
     def test_starts_inside_with_different_designs(
         self, seed: ModelConfig, trimmable: bool, prefer: str
     ) -> None:
-        space = SeededSpace.around(seed, trimmable=trimmable)
+        space = SeededSpace.around(seed, trimmable=trimmable, prefer=prefer)
         starts = space.starting_points(prefer)
         assert 1 <= len(starts) == len(set(starts)) <= 3
         assert set(starts) <= set(space.designs())
@@ -120,9 +125,9 @@ class TestAnySeed:
         assert {layer.feed_forward for layer in shape.layers} == {(design.feed_forward,)}
 
     @settings(deadline=None)
-    @given(SEEDS)
-    def test_size_counts_the_designs(self, seed: ModelConfig) -> None:
-        space = SeededSpace.around(seed)
+    @given(SEEDS, st.sampled_from(["accuracy", "balance"]))
+    def test_size_counts_the_designs(self, seed: ModelConfig, prefer: str) -> None:
+        space = SeededSpace.around(seed, prefer=prefer)
         designs = list(space.designs())
         assert len(designs) == len(set(designs)) == space.size
         assert len({design.label() for design in designs}) == space.size
@@ -146,11 +151,16 @@ class TestKnownSeeds:
             Design(6, 6, 768, 8000, "int8"),
         )
         assert space.starting_points()[1].label() == "4L 6h ff768 8k int8"
-        assert space.starting_points("accuracy") == (
-            Design(6, 6, 768, 8000, "int8"),
-            Design(6, 12, 384, 8000, "int8"),
-            Design(4, 9, 1152, 8000, "int8"),
+        assert SeededSpace.around(seed_of(), prefer="accuracy") == space  # its table is narrow
+        moved = SeededSpace.around(seed_of(head_size=32), prefer="accuracy")
+        assert moved == dataclasses.replace(space, table=(96, 192, None))
+        assert moved.size == 3 * space.size
+        assert moved.starting_points("accuracy") == (
+            Design(6, 6, 768, 12000, "int8", 192),
+            Design(6, 9, 768, 12000, "int8", 96),
+            Design(6, 12, 576, 12000, "int8", 96),
         )
+        assert moved.starting_points("accuracy")[0].label() == "6L 6h ff768 12k e192 int8"
 
     def test_bert_base(self) -> None:
         space = SeededSpace.around(seed_of(12, 12, 3072))
