@@ -72,6 +72,7 @@ ABLATIONS = {  # name -> what `edgetran refine` is told
     "at random": {"importance": "random"},
 }
 LOOK_S = 0.5
+KEPT = ("board", "modelled", "verdict", "reasons", "latency_p50_s", "energy_j", "peak_power_w")
 
 
 @dataclass(frozen=True)
@@ -397,7 +398,7 @@ def write_table(folder: Path, table: Path) -> None:
         "prefer": PREFER,
         "cells": [cell for cell in cells if cell],
         "parts": [
-            part | {"differences": beside_the_cell(folder, part)}
+            lean_part(part) | {"differences": beside_the_cell(folder, part)}
             for part in others
             if part["way"] not in (CELL, SEARCHED)
         ],
@@ -430,9 +431,33 @@ def cell_figures(folder: Path, run: Path) -> dict[str, Any]:
         path = kept(folder, replace(part, way=way))
         if path.exists():
             told = json.loads(path.read_text())
-            found |= {key: told[key] for key in ("rows", "tree", "device", "spent") if key in told}
+            found |= {key: told[key] for key in ("device", "spent") if key in told}
+            found["rows"] = {name: lean_row(row) for name, row in told["rows"].items()}
+            if "tree" in told:
+                found["tree"] = lean_tree(told["tree"])
             found["differences"] = differences(path.with_suffix(".npz"), found["metric"])
     return found
+
+
+def lean_part(part: dict[str, Any]) -> dict[str, Any]:
+    """Of a rival or an ablation."""
+    lean = {"rows": {name: lean_row(row) for name, row in part["rows"].items()}}
+    return part | lean | ({"tree": lean_tree(part["tree"])} if "tree" in part else {})
+
+
+def lean_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what a record says of how it was measured."""
+    boards = {
+        board: {name: record[name] for name in KEPT}
+        for board, record in row.get("measured", {}).items()
+    }
+    return row | ({"measured": boards} if boards else {})
+
+
+def lean_tree(tree: dict[str, Any]) -> dict[str, Any]:
+    """Without the maps of weights, which are large, and tell where each came from."""
+    nodes = [{k: v for k, v in node.items() if k != "weights"} for node in tree["nodes"]]
+    return tree | {"nodes": nodes}
 
 
 def differences(arrays: Path, metric: str) -> dict[str, dict[str, float]]:

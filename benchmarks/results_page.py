@@ -19,6 +19,7 @@ DOTS_AN_INCH = 100
 HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
 GOAL = -0.5  # points
 SEED, SEARCHED, REFINED = "seed-fp32", "searched", "refined"
+COLOURS = {SEARCHED: "C7", "at last": "C0", "seed, int8": "C1"}
 Row = dict[str, Any]
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     raw = json.loads(given.table.read_text())
     cells = sorted(
-        (cell for cell in raw["cells"] if REFINED in cell.get("rows", {})),
+        (cell for cell in raw["cells"] if SEARCHED in cell.get("rows", {})),
         key=lambda cell: (cell["task"], cell["seed"]),
     )
     for table in (cells_table(cells), costs_table(cells), means_table(cells)):
@@ -49,7 +50,7 @@ def cells_table(cells: Sequence[Row]) -> str:
                 interval(cell["rows"][SEED]["scores"]),
                 f"{lost(cell, 'seed-int8'):+.1f}",
                 paired(cell["differences"][SEARCHED]),
-                paired(cell["differences"][REFINED]),
+                paired(cell["differences"][REFINED]) if REFINED in cell["rows"] else "not done",
             ]
             for cell in cells
         ),
@@ -57,20 +58,20 @@ def cells_table(cells: Sequence[Row]) -> str:
 
 
 def costs_table(cells: Sequence[Row]) -> str:
-    """Of the refined models; a time of this machine with its verdict where that is not `valid`."""
+    """Of the last models; a time of this machine with its verdict where that is not `valid`."""
     return as_table(
-        "task, random seed | searched | refined: weights, M | fewer | bytes"
-        " | Nano, modelled | this machine | gone on with",
+        "task, random seed | searched | at last: weights, M | fewer | bytes"
+        " | Nano, modelled | this machine | edits in it",
         (
             [
                 name(cell),
                 label(cell["chosen"]["design"]),
-                f"{cell['rows'][REFINED]['parameters'] / 1e6:.2f}",
+                f"{cell['rows'][last(cell)]['parameters'] / 1e6:.2f}",
                 f"{times(cell, weights):.1f}x",
                 f"{times(cell, size):.1f}x smaller",
                 f"{times(cell, on_target):.1f}x faster",
                 f"{times(cell, here):.1f}x faster{doubt(cell)}",
-                f"{sum(one['winner'] is not None for one in cell['tree']['rounds'])} edits",
+                edits(cell),
             ]
             for cell in cells
         ),
@@ -84,12 +85,10 @@ def means_table(cells: Sequence[Row]) -> str:
     for cell in cells:
         by_task[cell["task"]].append(cell)
     said = []
-    for way in (SEARCHED, REFINED):
-        means = [
-            np.mean([cell["differences"][way]["points"] for cell in t]) for t in by_task.values()
-        ]
+    for way in (SEARCHED, "at last"):
+        means = [np.mean([apart(cell, way)["points"] for cell in t]) for t in by_task.values()]
         errors = [
-            math.sqrt(sum(error(cell["differences"][way]) ** 2 for cell in t)) / len(t)
+            math.sqrt(sum(error(apart(cell, way)) ** 2 for cell in t)) / len(t)
             for t in by_task.values()
         ]
         mean, half = np.mean(means), HALF_WIDTH * math.sqrt(sum(e**2 for e in errors)) / len(errors)
@@ -151,13 +150,35 @@ def here(row: Row) -> float:
     return float(row["measured"]["reference"]["latency_p50_s"]["value"])
 
 
-def times(cell: Row, of: Any, way: str = REFINED) -> float:
-    """What the fp32 seed has, over what a model of the cell has."""
-    return float(of(cell["rows"][SEED]) / of(cell["rows"][way]))
+def last(cell: Row) -> str:
+    """What serves: the refined model, or the searched one where that is not done."""
+    return REFINED if REFINED in cell["rows"] else SEARCHED
+
+
+def apart(cell: Row, way: str) -> Row:
+    found: Row = cell["differences"][way if way == SEARCHED else last(cell)]
+    return found
+
+
+def edits(cell: Row) -> str:
+    """On the way from the searched model to the refined one."""
+    if "tree" not in cell:
+        return "not done"
+    nodes = {node["number"]: node for node in cell["tree"]["nodes"]}
+    at, count = nodes[cell["tree"]["best"]], 0
+    while at["parent"] is not None:
+        at, count = nodes[at["parent"]], count + 1
+    return str(count)
+
+
+def times(cell: Row, of: Any, way: str = "") -> float:
+    """What the fp32 seed has, over what a model of the cell has; default: the last."""
+    return float(of(cell["rows"][SEED]) / of(cell["rows"][way or last(cell)]))
 
 
 def doubt(cell: Row) -> str:
-    found = {cell["rows"][way]["measured"]["reference"]["verdict"] for way in (SEED, REFINED)}
+    both = SEED, last(cell)
+    found = {cell["rows"][way]["measured"]["reference"]["verdict"] for way in both}
     worst = next((verdict for verdict in ("invalid", "suspect") if verdict in found), "")
     return f" ({worst})" if worst else ""
 
@@ -169,7 +190,8 @@ def lost(cell: Row, way: str) -> float:
 
 def label(design: Row) -> str:
     pieces = f"{design['vocabulary'] // 1000}k" if design["vocabulary"] else "all"
-    return f"{design['layers']}L {design['heads']}h ff{design['feed_forward']} {pieces}"
+    table = f" e{design['table']}" if design.get("table") else ""
+    return f"{design['layers']}L {design['heads']}h ff{design['feed_forward']} {pieces}{table}"
 
 
 def interval(scores: Row) -> str:
@@ -195,18 +217,20 @@ def draw(cells: Sequence[Row], parts: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(11, 0.9 + 0.45 * max(6, len(cells))), layout="constrained")
     left, right = figure.subplots(1, 2)
     y = np.arange(len(cells))[::-1]
-    for shift, colour, way in ((0.13, "C7", SEARCHED), (-0.13, "C0", REFINED)):
-        found = [cell["differences"][way] for cell in cells]
+    for shift, way in ((0.13, SEARCHED), (-0.13, "at last")):
+        found = [apart(cell, way) for cell in cells]
         points = np.array([one["points"] for one in found])
         ends = [points - [one["low"] for one in found], [one["high"] for one in found] - points]
-        left.errorbar(points, y + shift, xerr=ends, fmt="o", color=colour, label=way, capsize=3)
+        left.errorbar(
+            points, y + shift, xerr=ends, fmt="o", color=COLOURS[way], label=way, capsize=3
+        )
     left.axvline(0, color="k", lw=0.8)
     left.axvline(GOAL, color="C2", lw=0.8, ls="--", label=f"goal for the mean: {GOAL}")
     left.set_yticks(y, [name(cell) for cell in cells])
     left.set(xlabel="points from the fine-tuned seed, 95 % paired by dev row")
-    ways = {
-        way: [(times(c, size, way), c["differences"][way]["points"]) for c in cells]
-        for way in (REFINED, SEARCHED)
+    ways: dict[str, list[tuple[float, float]]] = {
+        "at last": [(times(c, size), apart(c, "at last")["points"]) for c in cells],
+        SEARCHED: [(times(c, size, SEARCHED), apart(c, SEARCHED)["points"]) for c in cells],
     }
     ways["seed, int8"] = [(times(c, size, "seed-int8"), lost(c, "seed-int8")) for c in cells]
     seeds = {(c["task"], c["seed"]): size(c["rows"][SEED]) for c in cells}
@@ -215,9 +239,10 @@ def draw(cells: Sequence[Row], parts: Sequence[Row], path: Path) -> None:
         if before is not None:
             at = before / size(part["rows"][part["way"]]), part["differences"][SEED]["points"]
             ways.setdefault(part["way"], []).append(at)
-    for number, (way, found) in enumerate(ways.items()):
-        x, lost_points = zip(*found)
-        right.plot(x, lost_points, "osD^vPX*<>"[number % 10], label=way, alpha=0.8)
+    for number, (way, dots) in enumerate(ways.items()):
+        x, lost_points = zip(*dots)
+        marker, colour = "osD^vPX*<>"[number % 10], COLOURS.get(way)
+        right.plot(x, lost_points, marker, color=colour, label=way, alpha=0.8)
     right.axhline(0, color="k", lw=0.8)
     right.set(xlabel="times smaller than the fp32 seed", ylabel="points from the fine-tuned seed")
     for axes in (left, right):
