@@ -78,6 +78,7 @@ def _bars(console: Console) -> Iterator[OnProgress]:
     with Bars(*columns, console=console, expand=True) as bars:
         tasks: dict[str, TaskID] = {}
         paces: dict[str, _Pace] = {}
+        ended: set[str] = set()
 
         def listen(event: Progress) -> None:
             now_s = time.monotonic()
@@ -87,6 +88,12 @@ def _bars(console: Console) -> Iterator[OnProgress]:
                     event.stage, total=event.total, detail=event.detail, pace=pace
                 )
                 _tidy(bars)
+            elif event.stage in ended and event.done < event.total:  # the stage comes again
+                ended.discard(event.stage)
+                pace = paces[event.stage] = _Pace(now_s, event.done)
+                bars.reset(tasks[event.stage], total=event.total, detail=event.detail, pace=pace)
+            if event.done >= event.total > 0:
+                ended.add(event.stage)
             paces[event.stage].follow(event, now_s)
             bars.update(
                 tasks[event.stage], completed=event.done, total=event.total, detail=event.detail
