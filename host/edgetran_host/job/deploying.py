@@ -86,6 +86,7 @@ def _search(
             "budget": dataclasses.asdict(searching.budget),
             "model": str(searching.model_folder(best.design).relative_to(work.run.path)),
             "trials": searching.history(),
+            "refused": searching.refused(),
         }
 
     return work.run.once("search", search)

@@ -11,6 +11,8 @@ from typing import Any
 
 from edgetran_devices import RESIDENT
 
+from edgetran_host.search.seeded_space import Design
+
 MODELLED = "~"
 MODELLED_NOTE = "~ modelled: from the board's model in the catalogue, not measured on a board"
 NO_SENSOR = "no sensor"
@@ -42,6 +44,10 @@ def notes(result: dict[str, Any]) -> list[str]:
     if any_modelled(result):
         found.append(MODELLED_NOTE)
     found.append(f"limits on the target: {_limits(result['search']['budget'])}")
+    found += [
+        f"not tried: {Design(**one['design']).label()}: {one['why']}"
+        for one in result["search"].get("refused", [])  # runs of before have none
+    ]
     found += _offers(result)
     found.append(
         f"floor: a bag of words reaches {percent(result['data']['floor'])} on the same rows"

@@ -15,7 +15,7 @@ from edgetran import Board
 from edgetran.progress import OnProgress, Progress
 from edgetran.results import Measurement
 from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BoardError, BudgetError
+from edgetran_protos.errors import BoardError, BudgetError, ExportError
 
 from edgetran_host.job.build import artefact_bytes, build, score_graph
 from edgetran_host.job.child import Child, Nursery
@@ -112,7 +112,11 @@ class Search:
             suggested = self._study.suggest()
             if suggested is None:
                 break
-            self._evaluate(*suggested)
+            number, design = suggested
+            try:
+                self._evaluate(number, design)
+            except ExportError as error:
+                self._refuse(number, design, error)
         self._report(total, total)
         best = self._study.best()
         if best is None:
@@ -122,6 +126,11 @@ class Search:
     def history(self) -> list[dict[str, Any]]:
         """Every trial as data, in order, for the report."""
         return [asdict(trial) for trial in self._study.trials()]
+
+    def refused(self) -> list[dict[str, Any]]:
+        """Designs that could not be exported, and why."""
+        found = self._study.refused()
+        return [{"design": asdict(design), "why": why} for design, why in found.items()]
 
     def model_folder(self, design: Design) -> Path:
         """Where a trained trial's weights are."""
@@ -180,11 +189,16 @@ class Search:
         self._study.update(number, Trial(design, cost, scores.value, value, True), over)
         trained.exported[0].path.unlink()
 
+    def _refuse(self, number: int, design: Design, error: ExportError) -> None:
+        """One design that its precision breaks is no reason to lose the others."""
+        self._study.refuse(number, str(error))
+        shutil.rmtree(self.model_folder(design))
+
     def _trained(self) -> int:
         return sum(trial.score is not None for trial in self._study.trials())
 
     def _tried(self) -> int:
-        return len(self._study.trials())
+        return len(self._study.trials()) + len(self._study.refused())
 
     def _report(self, done: int, total: int) -> None:
         best = self._study.best()
@@ -194,6 +208,7 @@ class Search:
     def _why_none(self) -> str:
         closest = max(self._study.trials(), key=lambda trial: trial.value, default=None)
         if closest is None:
-            return "the search tried no design"
+            refused = [f"{design.label()}: {why}" for design, why in self._study.refused().items()]
+            return "; ".join(["the search tried no design", *refused[:1]])
         near = describe_excess(closest.cost, self.budget)
         return f"no design keeps the limits; the closest, {closest.design.label()}, has {near}"

@@ -27,6 +27,7 @@ from edgetran_host.search.seeded_space import Design, SeededSpace, from_params, 
 
 STUDY_NAME = "search"
 RESULT_KEY = "result"  # user attribute of an evaluated trial
+REFUSED_KEY = "refused"  # of one that cannot be exported: why
 SIZE = "size"
 LIMITS = ("latency", "energy", SIZE, "power")  # in the order of `objective.excess`
 
@@ -48,10 +49,10 @@ class SeededStudy:
     def __init__(
         self, space: SeededSpace, path: Path, random_seed: int, prefer: str = BALANCE
     ) -> None:
-        self._space = space
-        self._starts = space.starting_points(prefer)
-        self._random_seed = random_seed
         self._study = _open(path)
+        self._space = _begun_in(self._study) or space
+        self._starts = self._space.starting_points(prefer)
+        self._random_seed = random_seed
         self._asked: dict[int, optuna.Trial] = {}  # suggested, not told yet
         self._interrupted = self._settle()
 
@@ -61,7 +62,7 @@ class SeededStudy:
         None when all are paid for, or when even the smallest break a limit.
         """
         done = self.trials()
-        known = {trial.design for trial in done}
+        known = {trial.design for trial in done} | self.refused().keys()
         left = [design for design in self._space.designs() if design not in known]
         first = [*self._interrupted, *self._starts, *self._lighter()]
         hopeless = not any(trial.feasible for trial in done)
@@ -85,6 +86,20 @@ class SeededStudy:
             asked.set_constraint(limit, part)
         asked.set_user_attr(RESULT_KEY, asdict(trial))
         self._study.tell(asked, trial.value)
+
+    def refuse(self, number: int, why: str) -> None:
+        """It cannot be exported: it does not come again, and the search learns nothing from it."""
+        asked = self._asked.pop(number)
+        asked.set_user_attr(REFUSED_KEY, why)
+        self._study.tell(asked, state=TrialState.FAIL)
+
+    def refused(self) -> dict[Design, str]:
+        """What cannot be exported, and why."""
+        return {
+            from_params(trial.params): trial.user_attrs[REFUSED_KEY]
+            for trial in self._in(TrialState.FAIL)
+            if REFUSED_KEY in trial.user_attrs
+        }
 
     def trials(self) -> list[Trial]:
         """Everything evaluated so far, in order."""
@@ -128,6 +143,8 @@ class SeededStudy:
                 self._study.tell(trial.number, trial.user_attrs[RESULT_KEY]["value"])
                 continue
             self._study.tell(trial.number, state=TrialState.FAIL)
+            if REFUSED_KEY in trial.user_attrs:
+                continue
             if trial.params.keys() == self._distributions().keys():
                 designs.append(from_params(trial.params))
         return designs
@@ -189,6 +206,23 @@ def _open(path: Path) -> optuna.Study:
             f"{path} is no readable study: {error.__cause__}",
             hint="remove it, then give the same command again; the search starts anew",
         ) from error
+
+
+def _begun_in(study: optuna.Study) -> SeededSpace | None:
+    """The choices that its first design had, which another version may have others of: a search
+    ends in the space it began in. None: no design was asked for."""
+    begun = [trial for trial in study.get_trials(deepcopy=False) if trial.distributions]
+    if not begun:
+        return None
+    choices = {name: axis.choices for name, axis in begun[0].distributions.items()}
+    return SeededSpace(
+        layers=choices["layers"],
+        heads=choices["heads"],
+        feed_forward=choices["feed_forward"],
+        vocabulary=tuple(size or None for size in choices["vocabulary"]),
+        precision=choices["precision"],
+        table=tuple(width or None for width in choices.get("table", (0,))),
+    )
 
 
 def _from_json(raw: dict[str, Any]) -> Trial:

@@ -179,6 +179,31 @@ class TestRemembering:
             study.update(number, trial, (-0.1 if kept else 0.1, 0, 0, 0))
         assert len({trial.design for trial in study.trials()}) == 7
 
+    def test_what_is_refused_does_not_come_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "study.db"
+        study = SeededStudy(TINY, path, 0)
+        suggested = study.suggest()
+        assert suggested is not None
+        number, refused = suggested
+        study.refuse(number, "its graph is broken")
+        study = SeededStudy(TINY, path, 0)
+        assert study.refused() == {refused: "its graph is broken"}
+        assert study.trials() == []
+        rest = {step(study) for _ in range(TINY.size - 1)}
+        assert rest == set(TINY.designs()) - {refused}
+        assert study.suggest() is None
+
+    def test_a_search_ends_in_the_space_it_began_in(self, tmp_path: Path) -> None:
+        """A later version may offer other choices; what is paid for counts."""
+        path = tmp_path / "study.db"
+        first = steps(path, 3)
+        later = dataclasses.replace(
+            SPACE, vocabulary=(5000, None), heads=(4, 12), table=(96, 192, None)
+        )
+        study = SeededStudy(later, path, 0, "accuracy")
+        assert [trial.design for trial in study.trials()] == first
+        assert {step(study) for _ in range(4)} <= set(SPACE.designs()) - set(first)
+
     @pytest.mark.parametrize("name", ["a b", "100%", "a%20b", "why?", "#1", "größe", "a&b=c"])
     def test_any_path_will_do(self, tmp_path: Path, name: str) -> None:
         folder = tmp_path / name
