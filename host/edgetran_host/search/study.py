@@ -214,7 +214,11 @@ def _begun_in(study: optuna.Study) -> SeededSpace | None:
     begun = [trial for trial in study.get_trials(deepcopy=False) if trial.distributions]
     if not begun:
         return None
-    choices = {name: axis.choices for name, axis in begun[0].distributions.items()}
+    choices: dict[str, tuple[Any, ...]] = {
+        name: axis.choices
+        for name, axis in begun[0].distributions.items()
+        if isinstance(axis, optuna.distributions.CategoricalDistribution)
+    }
     return SeededSpace(
         layers=choices["layers"],
         heads=choices["heads"],
