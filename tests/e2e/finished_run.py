@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.refine.node import ROOT_MODE
 from edgetran_host.refine.proposals import GROW_HEADS
+from edgetran_host.search.seeded_space import Design
 
 from tests.host.refine.test_cycle import node
 
+REFUSED = Design(6, 12, 768, 8000, "int8")
 TRIALS = ((2, 0.70, 0.010), (4, 0.80, 0.020), (6, 0.78, 0.030))  # layers, score, latency
 LIMITS = ("max_latency_s", "max_energy_j", "max_size_bytes", "max_power_w")
 
@@ -78,6 +81,7 @@ def write_finished(path: Path) -> None:
             },
             "search": {
                 "trials": [trial(*one) for one in TRIALS],
+                "refused": [{"design": asdict(REFUSED), "why": "the int8 graph is broken"}],
                 "best": trial(*TRIALS[1]),
                 "reference": trial(12, 0.9, 0.05),
                 "budget": dict.fromkeys(LIMITS) | {"max_latency_s": 0.04},

@@ -268,6 +268,7 @@ def test_a_finished_run_with_its_table_front_and_tree(browser: Chromium, address
     text = browser.text()
     assert "The board was emulated" in text
     assert "~20.00" in text
+    assert "not tried: 6L 12h ff768 8k int8: the int8 graph is broken" in text
     assert browser.run("document.querySelector('.tree li li > b').innerText") == "1 edit 1 (best)"
 
 
