@@ -42,7 +42,7 @@ from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.refine.ablations import folder_name
-from edgetran_host.refine.efforts import STEP_RATE
+from edgetran_host.refine.efforts import LAST_RATE
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.refining import Refinement
 from edgetran_host.refine.settings import Settings
@@ -244,7 +244,7 @@ def _finished(
     """The best node trained on by all rows, where offers are made from."""
     folder = last.run.folder(CHOSEN)
     recipe = last.effort.final_recipe
-    recipe = dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate)
+    recipe = dataclasses.replace(recipe, learning_rate=LAST_RATE * recipe.learning_rate)
 
     def finish() -> dict[str, Any]:
         start.nursery.distil(
