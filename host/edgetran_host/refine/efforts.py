@@ -1,8 +1,8 @@
 """How much a refinement may spend, by the effort of its run.
 
-The rates are shares of a trial's and of the chosen design's, whose models had everything to learn.
-A step's model only takes in an edit: at half the rate a trained model comes out of a step worse
-than it went in, with an edit and without one, at a fifth it does not (measured on three tasks).
+Rates are a share of those of the search, whose models had everything to learn. A step's model
+only takes in an edit: at half the rate a trained model comes out of a step worse than it went in,
+with an edit and without one; at a fifth it does not (docs/results.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from edgetran_host.search.objective import ACCURACY, BALANCE
 from edgetran_host.training.recipes import effort
 
 STEP_RATE = 0.2
-LAST_RATE = 0.5  # of the training of the best node, which is as long as the chosen design's
 SPENT: Mapping[str, tuple[int, int, int]] = {  # rounds, rows of a probe, rows of a step
     "quick": (8, 500, 3_000),
     "standard": (10, 800, 3_200),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from edgetran.progress import OnProgress
-from edgetran_protos.errors import DataError
 
 from edgetran_host.engine import Task
 from edgetran_host.job.bench import Bench, bench_at
@@ -19,6 +18,7 @@ from edgetran_host.job.teacher import targets_file
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.training import Recipe, Targets, predict
+from edgetran_host.training.divergence import Diverged
 from edgetran_host.training.loop import forget
 
 
@@ -66,7 +66,7 @@ def learn_at(bench: Bench, lesson: Lesson) -> float | None:
                 lesson.stage,
                 lesson.start,
             )
-        except DataError:
+        except Diverged:
             return None
         save_model(model, lesson.place, tokenizer_json)
         forget(lesson.checkpoint)

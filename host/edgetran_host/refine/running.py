@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import threading
@@ -16,8 +17,9 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_host.engine import Engine, open_engine
 from edgetran_host.job.baselines import Baseline, baselines
+from edgetran_host.job.bench import Bench
 from edgetran_host.job.build import score_model, scores_to_json
-from edgetran_host.job.child import Child, Nursery
+from edgetran_host.job.child import Child, Nursery, teach
 from edgetran_host.job.config import Budget
 from edgetran_host.job.deploying import (
     RESULT_SCHEMA,
@@ -42,7 +44,7 @@ from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.refine.ablations import folder_name
-from edgetran_host.refine.efforts import LAST_RATE
+from edgetran_host.refine.efforts import STEP_RATE
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.refining import Refinement
 from edgetran_host.refine.settings import Settings
@@ -50,6 +52,7 @@ from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design
 from edgetran_host.tasks import load_task
 from edgetran_host.training import Targets
+from edgetran_host.training.divergence import Diverged
 from edgetran_host.training.loop import forget
 from edgetran_host.training.recipes import effort
 
@@ -241,32 +244,41 @@ def _start(work: Workbench, result: dict[str, Any], settings: Settings) -> Start
 def _finished(
     last: Workbench, start: Start, best: Node, model: TextModel, tokenizer_json: bytes
 ) -> Trained:
-    """The best node trained on by all rows, where offers are made from."""
+    """The best node as it is to serve, where offers are made from."""
     folder = last.run.folder(CHOSEN)
-    recipe = last.effort.final_recipe
-    recipe = dataclasses.replace(recipe, learning_rate=LAST_RATE * recipe.learning_rate)
 
     def finish() -> dict[str, Any]:
-        start.nursery.distil(
-            Child(model, tokenizer_json, ()),
-            start.targets,
-            recipe,
-            len(last.split.taught),
-            folder / "checkpoint",
-            "final training",
-        )
-        save_model(model, folder / "model", tokenizer_json)
-        forget(folder / "checkpoint")
-        scores = score_model(last, model, tokenizer_json, last.task)
+        checkpoint = folder / "checkpoint"
+        kept = trained_on(last, Child(model, tokenizer_json, ()), start.targets, checkpoint)
+        save_model(kept, folder / "model", tokenizer_json)
+        forget(checkpoint)
         return {
             "parameters": best.parameters,
-            "trained_scores": scores_to_json(scores),
-            "held_out": score_model(last, model, tokenizer_json, last.valid_task).value,
+            "trained_scores": scores_to_json(score_model(last, kept, tokenizer_json, last.task)),
+            "held_out": score_model(last, kept, tokenizer_json, last.valid_task).value,
         }
 
     finished = last.run.once("trained", finish)
     trained, _ = load_model(folder / "model")
     return Trained(trained, tokenizer_json, best.precision, finished["held_out"], folder)
+
+
+def trained_on(work: Bench, child: Child, targets: Targets | None, checkpoint: Path) -> TextModel:
+    """After all rows once more, or as it was where that is no better on held-out rows.
+
+    targets: None: the labels alone teach.
+    """
+    recipe, before = work.effort.final_recipe, copy.deepcopy(child.model)
+    recipe = dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate)
+    try:
+        teach(work, child, targets, recipe, len(work.split.taught), checkpoint, "final training")
+    except Diverged:
+        return before
+    old, new = (
+        score_model(work, model, child.tokenizer_json, work.valid_task).value
+        for model in (before, child.model)
+    )
+    return child.model if new >= old else before
 
 
 def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgetran_protos.errors import DataError
+
 FIRST_STEPS = 20  # their mean is the first level
 MEMORY = 0.95  # of the running mean, a step
 FACTOR = 2.0  # times the lowest running mean
 WAY_BACK = 0.5  # share of what had been gained
 PATIENCE_STEPS = 100  # so long in a row; a hard batch or two are no divergence
+
+
+class Diverged(DataError):
+    """Its hint says what may help; the weights are worth nothing."""
 
 
 @dataclass

@@ -29,7 +29,7 @@ from edgetran_host.tasks import Encoded
 from edgetran_host.training.batches import Batch, epoch_order, lengths_of, steps_an_epoch, take
 from edgetran_host.training.best_weights import BestWeights
 from edgetran_host.training.device import moved, own_draws
-from edgetran_host.training.divergence import LossLevel
+from edgetran_host.training.divergence import Diverged, LossLevel
 from edgetran_host.training.engine import Engine, engine
 from edgetran_host.training.objective import Learner, Loss, Objective, OnLogits, mean_loss
 from edgetran_host.training.precision import fast_products, learns_in_bf16
@@ -103,7 +103,7 @@ class Standing:
 def train(model: TextModel, run: Run) -> None:
     """Trains in place and leaves the model in evaluation mode.
 
-    Raises DataError when the loss stops being a number or rises for good.
+    Raises DataError for no rows, Diverged when the loss stops being a number or rises for good.
     """
     if not len(run.data):
         raise DataError(f"{run.stage}: there are no rows to learn from")
@@ -140,7 +140,7 @@ def _take_steps(
         due = together.rank == 0 and time.monotonic() - saved > SAVE_PERIOD_S
         loss, gradient, due_somewhere = _gradients(learner, batch.to(device), recipe, together, due)
         if not (math.isfinite(loss) and math.isfinite(gradient)):
-            raise DataError(
+            raise Diverged(
                 f"{run.stage}: the loss became {loss}, its gradient {gradient}, at step {step + 1}",
                 hint="a lower learning rate or another --random-seed may help",
             )
@@ -161,11 +161,11 @@ def _take_steps(
 
 
 def _watch(learner: Learner, run: Run, standing: Standing, loss: float) -> None:
-    """Looks at held-out rows where that is due; raises DataError when the loss diverged."""
+    """Looks at held-out rows where that is due; raises Diverged."""
     level = standing.level
     level.update(loss)
     if level.diverged:
-        raise DataError(
+        raise Diverged(
             f"{run.stage}: the loss rose from {level.lowest:.3f} to {level.running:.3f} "
             f"and stayed there until step {standing.done}",
             hint="a lower learning rate may help; it comes from the recipe",
