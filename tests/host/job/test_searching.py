@@ -9,23 +9,15 @@ from pathlib import Path
 import edgetran
 import pytest
 import torch
-from edgetran.progress import ignore
 from edgetran_host.job.child import Child, Nursery
-from edgetran_host.job.config import Budget, JobConfig
-from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.job.config import Budget
 from edgetran_host.job.searching import Reference, Search
-from edgetran_host.job.workbench import Workbench
-from edgetran_host.models.config import ModelConfig
-from edgetran_host.models.seeds import load_seed
-from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design
-from edgetran_host.space.architecture import Architecture, Layer
-from edgetran_host.tasks import load_task
-from edgetran_host.vocabulary import trim_tokenizer
 from edgetran_protos.errors import BudgetError
 
-PIECES = 900
+from tests.host.tiny_job import teacher, workbench
+
 WIDE = Budget(max_latency_s=1.0, max_energy_j=10.0, max_size_bytes=1e8, max_power_w=100.0)
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 REFERENCE = Reference(Cost(0.1, 1.0, 5.0, 1e7, True), 0.5)
@@ -47,34 +39,9 @@ class Breaking(Nursery):
 @pytest.fixture
 def search(tmp_path: Path, own_home: Path) -> Search:
     """Of two designs; a teacher of two layers and four heads."""
-    task = load_task("intents", limit=200)
-    task = dataclasses.replace(task, dev=task.dev[:30])
-    config = JobConfig(
-        data="intents", seed="minilm", target="nano", effort="quick", train_rows=200, budget=WIDE
-    )
-    run = RunDirectory.create(tmp_path / "run", config)
-    board = edgetran.connect("nano", threads=1)
-    work = Workbench(config, task, load_seed("minilm"), run, 1, ignore, board, board, False)
+    work = workbench(tmp_path / "run", edgetran.connect("nano", threads=1), WIDE)
     work.effort = dataclasses.replace(work.effort, trials=2, trial_rows=64)
-    tokenizer_json, _ = trim_tokenizer(work.seed.tokenizer_json, work.texts(), PIECES)
-    torch.manual_seed(0)
-    layer = Layer(64, ("sa_sdp",) * 4, 16, (64,))
-    teacher = TextModel(
-        ModelConfig(
-            architecture=Architecture((layer, layer)),
-            vocab_size=PIECES,
-            positions="absolute",
-            max_positions=64,
-            type_vocab_size=1,
-            pad_id=0,
-            layer_norm_eps=1e-6,
-            dropout=0.1,
-            pooling="mean",
-            outputs=work.outputs,
-            sequence_length=work.sequence_length,
-        )
-    ).eval()
-    nursery = Breaking(work, teacher, tokenizer_json)
+    nursery = Breaking(work, *teacher(work))
     return Search(work, nursery, nursery.targets(), REFERENCE)
 
 

@@ -1,0 +1,54 @@
+"""What the best node's last training may do: better on held-out rows, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from edgetran import Board
+from edgetran_host.job.build import score_model
+from edgetran_host.job.child import Child
+from edgetran_host.job.workbench import Workbench
+from edgetran_host.models.text_model import TextModel
+from edgetran_host.refine.running import trained_on
+
+from tests.host.tiny_job import teacher, workbench
+
+EPOCHS = 60
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Workbench:
+    """No board takes part in it."""
+    return workbench(tmp_path / "run", cast(Board, None))
+
+
+def last(work: Workbench, learning_rate: float) -> tuple[Child, TextModel]:
+    """Before and after."""
+    recipe = dataclasses.replace(
+        work.effort.final_recipe, epochs=EPOCHS, learning_rate=learning_rate
+    )
+    work.effort = dataclasses.replace(work.effort, final_recipe=recipe)
+    child = Child(*teacher(work), ())
+    untouched = Child(*teacher(work), ())
+    return untouched, trained_on(work, child, None, work.run.folder("last") / "checkpoint")
+
+
+def held_out(work: Workbench, model: TextModel, tokenizer_json: bytes) -> float:
+    return score_model(work, model, tokenizer_json, work.valid_task).value
+
+
+def test_what_is_better_on_held_out_rows_is_kept(work: Workbench) -> None:
+    before, after = last(work, 1e-2)
+    was, now = (held_out(work, model, before.tokenizer_json) for model in (before.model, after))
+    assert now > was + 0.2
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, float("inf")])
+def test_what_is_worse_or_diverges_is_not(work: Workbench, learning_rate: float) -> None:
+    before, after = last(work, learning_rate)
+    for old, new in zip(before.model.parameters(), after.parameters()):
+        assert torch.equal(old, new)
