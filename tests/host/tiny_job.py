@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from edgetran import Board
 from edgetran.progress import ignore
-from edgetran_host.job.config import Budget, JobConfig
+from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.config import ModelConfig
@@ -18,15 +19,16 @@ from edgetran_host.space.architecture import Architecture, Layer
 from edgetran_host.tasks import load_task
 from edgetran_host.vocabulary import trim_tokenizer
 
+CONFIG = JobConfig(data="intents", seed="minilm", target="nano", effort="quick", train_rows=200)
 PIECES = 900
 LAYER = Layer(64, ("sa_sdp",) * 4, 16, (64,))
 
 
-def workbench(path: Path, board: Board, budget: Budget | None = None) -> Workbench:
+def workbench(path: Path, board: Board, **asked: Any) -> Workbench:
     """A quick job on spoken intents for the board, which is its own reference."""
     task = load_task("intents", limit=200)
     task = dataclasses.replace(task, dev=task.dev[:30])
-    config = JobConfig("intents", "minilm", "nano", "quick", budget or Budget(), train_rows=200)
+    config = dataclasses.replace(CONFIG, **asked)
     run = RunDirectory.create(path, config)
     return Workbench(config, task, load_seed("minilm"), run, 1, ignore, board, board, False)
 

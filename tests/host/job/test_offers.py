@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from edgetran import Board
-from edgetran.progress import ignore
 from edgetran_host.export import run_graph
 from edgetran_host.export.missing import MissingPackage
 from edgetran_host.job import offers as module
-from edgetran_host.job.config import Budget, JobConfig
+from edgetran_host.job.config import Budget
 from edgetran_host.job.offers import (
     SEARCHED_RUNTIME,
     USUAL_LIMIT,
@@ -24,18 +22,12 @@ from edgetran_host.job.offers import (
     make_offers,
     table,
 )
-from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.workbench import Workbench
-from edgetran_host.models.config import ModelConfig
-from edgetran_host.models.seeds import load_seed
-from edgetran_host.models.text_model import TextModel
-from edgetran_host.space.architecture import Architecture, Layer
-from edgetran_host.tasks import load_task, score
-from edgetran_host.vocabulary import trim_tokenizer
+from edgetran_host.tasks import score
 from edgetran_protos.bundle import Bundle
 from edgetran_protos.errors import BudgetError
 
-CONFIG = JobConfig(data="intents", seed="minilm", target="local", effort="quick", train_rows=200)
+from tests.host import tiny_job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,34 +56,12 @@ THREE = BoardWith(Runtime("onnxruntime"), Runtime("openvino"), Runtime("litert")
 
 
 def workbench(path: Path, board: BoardWith, **asked: Any) -> Workbench:
-    task = load_task("intents", limit=200)
-    task = dataclasses.replace(task, dev=task.dev[:30])
-    config = dataclasses.replace(CONFIG, **asked)
-    run = RunDirectory.create(path, config)
-    real = cast(Board, board)
-    return Workbench(config, task, load_seed("minilm"), run, 1, ignore, real, real, False)
+    return tiny_job.workbench(path, cast(Board, board), target="local", **asked)
 
 
 def trained(work: Workbench, held_out: float = 0.0, precision: str = "int8") -> Trained:
-    """A narrow model nobody trained: what it says is arbitrary but always the same."""
-    tokenizer_json, _ = trim_tokenizer(work.seed.tokenizer_json, work.texts(), 900)
-    torch.manual_seed(0)
-    model = TextModel(
-        ModelConfig(
-            architecture=Architecture((Layer(32, ("sa_sdp",) * 2, 16, (32,)),)),
-            vocab_size=900,
-            positions="absolute",
-            max_positions=64,
-            type_vocab_size=1,
-            pad_id=0,
-            layer_norm_eps=1e-6,
-            dropout=0.1,
-            pooling="mean",
-            outputs=work.outputs,
-            sequence_length=work.sequence_length,
-        )
-    ).eval()
-    return Trained(model, tokenizer_json, precision, held_out, work.run.folder("chosen"))
+    """What it says is arbitrary but always the same."""
+    return Trained(*tiny_job.teacher(work), precision, held_out, work.run.folder("chosen"))
 
 
 def already(work: Workbench, name: str, accuracy_cost: float, like: str) -> None:

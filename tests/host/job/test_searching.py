@@ -39,7 +39,7 @@ class Breaking(Nursery):
 @pytest.fixture
 def search(tmp_path: Path, own_home: Path) -> Search:
     """Of two designs; a teacher of two layers and four heads."""
-    work = workbench(tmp_path / "run", edgetran.connect("nano", threads=1), WIDE)
+    work = workbench(tmp_path / "run", edgetran.connect("nano", threads=1), budget=WIDE)
     work.effort = dataclasses.replace(work.effort, trials=2, trial_rows=64)
     nursery = Breaking(work, *teacher(work))
     return Search(work, nursery, nursery.targets(), REFERENCE)
