@@ -116,8 +116,13 @@ class Bench:
         return self.split.valid[:CHECK_ROWS]
 
     def texts(self) -> list[str]:
-        """Every training string, for counting word pieces."""
-        return [text for row in self.task.train for text in (row.text, row.text_pair) if text]
+        """Every string that is trained on, for counting word pieces.
+
+        Held-out rows have no say: what a cut vocabulary takes from them is what it takes from
+        any new text.
+        """
+        rows = self.split.train + self.split.further
+        return [text for row in rows for text in (row.text, row.text_pair) if text]
 
 
 @lru_cache(maxsize=1)
