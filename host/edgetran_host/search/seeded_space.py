@@ -21,6 +21,7 @@ from edgetran_host.space.architecture import Architecture
 HEAD_SHARES = (1.0, 0.75, 0.5, 1 / 3)
 FEED_FORWARD_SHARES = (0.75, 0.5, 0.375, 0.25)  # beside the seed's own width
 VOCABULARY_SIZES = (4000, 6000, 8000, 12000)
+LARGE_VOCABULARY_SIZES = (16000, 20000)  # beside those, where a narrower table can hold them
 TABLE_SHARES = (0.25, 0.5)  # of the hidden size: a narrower table leaves bytes for more words
 PRECISIONS = ("int8", "fp32")
 MIN_LAYERS = 2
@@ -72,17 +73,18 @@ class SeededSpace:
         least = min(MIN_LAYERS, count) if one_width else count
         rounded = {round(width * share / WIDTH_STEP) * WIDTH_STEP for share in FEED_FORWARD_SHARES}
         widths = {width} | {narrow for narrow in rounded if MIN_WIDTH <= narrow < width}
-        sizes = tuple(size for size in VOCABULARY_SIZES if trimmable and size < seed.vocab_size)
         hidden = seed.architecture.layers[0].hidden
         shares = TABLE_SHARES if prefer == ACCURACY and seed.embedding_width is None else ()
         tables = [round(hidden * share / WIDTH_STEP) * WIDTH_STEP for share in shares]
+        narrow = tuple(width for width in tables if width >= MIN_WIDTH)
+        sizes = VOCABULARY_SIZES + (LARGE_VOCABULARY_SIZES if narrow else ())
         return SeededSpace(
             layers=tuple(range(least, count + 1)),
             heads=tuple(sorted(heads)),
             feed_forward=tuple(sorted(widths)),
-            vocabulary=(*sizes, None),
+            vocabulary=(*(size for size in sizes if trimmable and size < seed.vocab_size), None),
             precision=PRECISIONS,
-            table=(*(width for width in tables if width >= MIN_WIDTH), None),
+            table=(*narrow, None),
         )
 
     @property

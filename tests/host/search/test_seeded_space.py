@@ -153,14 +153,17 @@ class TestKnownSeeds:
         assert space.starting_points()[1].label() == "4L 6h ff768 8k int8"
         assert SeededSpace.around(seed_of(), prefer="accuracy") == space  # its table is narrow
         moved = SeededSpace.around(seed_of(head_size=32), prefer="accuracy")
-        assert moved == dataclasses.replace(space, table=(96, 192, None))
-        assert moved.size == 3 * space.size
-        assert moved.starting_points("accuracy") == (
-            Design(6, 6, 768, 12000, "int8", 192),
-            Design(6, 9, 768, 12000, "int8", 96),
-            Design(6, 12, 576, 12000, "int8", 96),
+        assert moved == dataclasses.replace(
+            space,
+            vocabulary=(4000, 6000, 8000, 12000, 16000, 20000, None),
+            table=(96, 192, None),
         )
-        assert moved.starting_points("accuracy")[0].label() == "6L 6h ff768 12k e192 int8"
+        assert moved.starting_points("accuracy") == (
+            Design(6, 6, 768, 20000, "int8", 192),
+            Design(6, 9, 768, 20000, "int8", 96),
+            Design(6, 12, 576, 20000, "int8", 96),
+        )
+        assert moved.starting_points("accuracy")[0].label() == "6L 6h ff768 20k e192 int8"
 
     def test_bert_base(self) -> None:
         space = SeededSpace.around(seed_of(12, 12, 3072))
