@@ -2,7 +2,7 @@
 
 Rates are a share of those of the search, whose models had everything to learn. A step's model
 only takes in an edit: at half the rate a trained model comes out of a step worse than it went in,
-with an edit and without one; at a fifth it does not (docs/results.md).
+with an edit and without one; at a fifth by far less, or not at all (docs/results.md).
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from edgetran_protos.errors import BudgetError
 from tests.host.tiny_job import teacher, workbench
 
 WIDE = Budget(max_latency_s=1.0, max_energy_j=10.0, max_size_bytes=1e8, max_power_w=100.0)
-pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 REFERENCE = Reference(Cost(0.1, 1.0, 5.0, 1e7, True), 0.5)
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 
 
 class Breaking(Nursery):
