@@ -63,8 +63,10 @@ def test_the_tree_is_told_and_every_child_came_from_its_parent(
 
 
 def best_of(nodes: dict[int, Any]) -> int:
+    """By the objective, of those that lose no more than the root."""
+    trained = [number for number, node in nodes.items() if node["value"] is not None]
     return max(
-        (number for number, node in nodes.items() if node["value"] is not None),
+        (one for one in trained if nodes[one]["served_loss"] <= nodes[0]["served_loss"]),
         key=lambda number: (nodes[number]["value"], -number),
     )
 

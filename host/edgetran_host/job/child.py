@@ -16,7 +16,7 @@ from edgetran.progress import Progress
 
 from edgetran_host.job.bench import Bench
 from edgetran_host.job.run_directory import write_atomically
-from edgetran_host.job.teacher import targets
+from edgetran_host.job.teacher import answers, targets
 from edgetran_host.models.factorising import factorise_embedding
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.search.seeded_space import Design, SeededSpace, architecture, keep_layers
@@ -129,6 +129,10 @@ class Nursery:
         if self._targets is None:
             self._targets = targets(self._work, self._teacher, self._tokenizer_json)
         return self._targets
+
+    def answers(self) -> Targets:
+        """What the teacher says of the held-out rows."""
+        return answers(self._work, self._teacher, self._tokenizer_json)
 
     def teacher_saliency(self) -> Saliency:
         """Measured once a run, and kept beside the teacher."""

@@ -14,7 +14,7 @@ from edgetran_host.job.build import scores_to_json
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import seed_model
 from edgetran_host.models.text_model import TextModel
-from edgetran_host.tasks import floor_score, score
+from edgetran_host.tasks import Row, floor_score, score
 from edgetran_host.training import Targets, fine_tune, predict, teacher_targets
 from edgetran_host.training.loop import forget
 from edgetran_host.training.recipes import Effort
@@ -95,12 +95,26 @@ def targets_file(work: Bench) -> Path:
 
 def targets(work: Bench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
     """What the teacher says about every row a design may learn from; computed once."""
-    file = targets_file(work)
+    return _said(work, teacher, tokenizer_json, work.split.taught, targets_file(work))
+
+
+def answers_file(work: Bench) -> Path:
+    return work.run.folder("seed") / "answers.safetensors"
+
+
+def answers(work: Bench, teacher: TextModel, tokenizer_json: bytes) -> Targets:
+    """What the teacher says about the held-out rows; computed once."""
+    return _said(work, teacher, tokenizer_json, work.split.valid, answers_file(work))
+
+
+def _said(
+    work: Bench, teacher: TextModel, tokenizer_json: bytes, rows: tuple[Row, ...], file: Path
+) -> Targets:
     if file.exists():
         return Targets.load(file)
     found = teacher_targets(
         teacher,
-        work.encode(work.split.taught, tokenizer_json),
+        work.encode(rows, tokenizer_json),
         threads=work.threads,
         on_progress=work.on_progress,
     )

@@ -8,17 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from edgetran_host.cosearch.real_boards import THIS_MACHINE
 from edgetran_host.job.build import Built, artefact_bytes, build, graph_outputs
-from edgetran_host.job.child import row_loss
 from edgetran_host.job.searching import Reference, cost_on_board
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
+from edgetran_host.refine.held_out import loss
 from edgetran_host.refine.node import Node
 from edgetran_host.search.objective import Cost, objective
 from edgetran_host.tasks import score
+from edgetran_host.training import Targets
 
 
 class Judge:
@@ -28,11 +27,16 @@ class Judge:
         self,
         work: Workbench,
         reference: Reference,
+        answers: Targets | None = None,
         quiet: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """reference: the fine-tuned seed. quiet: within, no training disturbs this machine."""
+        """reference: the fine-tuned seed. answers: its own of the held-out rows; None: labels.
+
+        quiet: within, no training disturbs this machine.
+        """
         self._work = work
         self._reference = reference
+        self._answers = answers
         self._quiet = quiet
 
     def built(self, node: Node, model: TextModel, tokenizer: bytes, folder: Path) -> Built:
@@ -50,13 +54,15 @@ class Judge:
         cost = dataclasses.replace(node.cost, size_bytes=size)
         outputs = graph_outputs(self._work, graph, tokenizer, rows, f"  score {node.number}")
         found = score(self._work.valid_task, outputs).value
-        labels = torch.from_numpy(self._work.encode(rows, tokenizer).labels)
-        loss = float(row_loss(self._work.task)(torch.from_numpy(outputs), labels))
+        labels = self._work.encode(rows, tokenizer).labels
+        served_loss = loss(self._work.task, outputs, labels, self._answers)
         graph.path.unlink()
         built.bundle.path.unlink()
         reference, prefer = self._reference, self._work.config.prefer
         value = objective(found, reference.score, cost, reference.cost, prefer)
-        return dataclasses.replace(node, cost=cost, score=found, served_loss=loss, value=value)
+        return dataclasses.replace(
+            node, cost=cost, score=found, served_loss=served_loss, value=value
+        )
 
     def tokens_per_row(self, tokenizer: bytes) -> float:
         data = self._work.encode(self._work.split.valid, tokenizer)

@@ -8,16 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from edgetran.progress import OnProgress
 
 from edgetran_host.engine import Task
 from edgetran_host.job.bench import Bench, bench_at
-from edgetran_host.job.child import Child, row_loss, teach
-from edgetran_host.job.teacher import targets_file
+from edgetran_host.job.child import Child, teach
+from edgetran_host.job.teacher import answers_file, targets_file
 from edgetran_host.models.checkpoint import load_model, save_model
-from edgetran_host.models.text_model import TextModel
-from edgetran_host.training import Recipe, Targets, predict
+from edgetran_host.refine.held_out import held_out_loss
+from edgetran_host.training import Recipe, Targets
 from edgetran_host.training.divergence import Diverged
 from edgetran_host.training.loop import forget
 
@@ -70,11 +69,5 @@ def learn_at(bench: Bench, lesson: Lesson) -> float | None:
             return None
         save_model(model, lesson.place, tokenizer_json)
         forget(lesson.checkpoint)
-    return held_out_loss(bench, *load_model(lesson.place))
-
-
-def held_out_loss(bench: Bench, model: TextModel, tokenizer_json: bytes) -> float:
-    """Of the labels."""
-    data = bench.encode(bench.split.valid, tokenizer_json)
-    logits = torch.from_numpy(predict(model, data, bench.threads))
-    return float(row_loss(bench.task)(logits, torch.from_numpy(data.labels)))
+    answers = Targets.load(answers_file(bench)) if lesson.taught else None
+    return held_out_loss(bench, *load_model(lesson.place), answers)

@@ -33,9 +33,9 @@ class Node:
     pieces: int  # of the vocabulary
     table_width: int  # of the embeddings; below the first hidden size they are factorised
     tokens_per_row: float  # mean of held-out rows, without padding
-    loss: float | None = None  # on held-out rows; None where nothing was trained
-    served_loss: float | None = None  # of the exported graph on them; None unless TRAINED
-    score: float | None = None  # of the exported graph on them; None unless TRAINED
+    loss: float | None = None  # of `held_out`; None where nothing was trained
+    served_loss: float | None = None  # of the exported graph; None unless TRAINED
+    score: float | None = None  # of the exported graph on held-out rows; None unless TRAINED
     value: float | None = None  # J against the fine-tuned seed, likewise
     inherited: float = 1.0  # share of its parameters that came from the parent
     measured_again: tuple[Cost, ...] = ()

@@ -35,12 +35,12 @@ from edgetran_host.refine.cycle import (
     accuracy_of,
     best_node,
     next_step,
-    value_of,
 )
 from edgetran_host.refine.deployable import change_precision, cut_vocabulary, narrow_embedding
+from edgetran_host.refine.held_out import held_out_loss
 from edgetran_host.refine.importance import IMPORTANCES, Importance
 from edgetran_host.refine.judging import Judge
-from edgetran_host.refine.lesson import Lesson, held_out_loss, learn_at
+from edgetran_host.refine.lesson import Lesson, learn_at
 from edgetran_host.refine.making import make
 from edgetran_host.refine.node import (
     DIVERGED,
@@ -92,7 +92,8 @@ class Refinement:
         self._work = work
         self._nursery = nursery
         quiet = nullcontext if engine is None else engine.quiet
-        self._judge = Judge(work, reference, quiet)
+        self._answers = nursery.answers() if settings.taught else None
+        self._judge = Judge(work, reference, self._answers, quiet)
         self._budget = budget
         self._settings = settings
         self._engine = engine
@@ -140,7 +141,7 @@ class Refinement:
             pieces=model.config.vocab_size,
             table_width=model.config.table_width,
             tokens_per_row=self._judge.tokens_per_row(tokenizer),
-            loss=held_out_loss(self._work, model, tokenizer),
+            loss=held_out_loss(self._work, model, tokenizer, self._answers),
         )
         folder = self.tree.node_folder(ROOT)
         built = self._judge.built(found, model, tokenizer, folder)
@@ -331,13 +332,19 @@ class Refinement:
 
     @property
     def _worth(self) -> Worth:
-        return value_of if self._settings.by_cost else accuracy_of
+        return self._sound_value if self._settings.by_cost else accuracy_of
+
+    def _sound_value(self, node: Node) -> float | None:
+        """The objective, where the loss is no more than the root's: the best score of a dozen is
+        luck as often as not, and a model that is made worse is no better for being smaller."""
+        losses = [one.served_loss or 0.0 for one in (node, self.tree.nodes[ROOT])]
+        return node.value if losses[0] <= losses[1] else None
 
     def _best(self) -> Node:
         """By the objective; of those gone on with that keep the limits, the root at least."""
         won = [self.tree.nodes[one.winner] for one in self.tree.rounds if one.winner is not None]
         kept = [node for node in won if within(node.cost, self._budget)]
-        return best_node([self.tree.nodes[ROOT], *kept])
+        return best_node([self.tree.nodes[ROOT], *kept], self._sound_value)
 
     def _done(self) -> int:
         """Rounds in which there was something to try."""

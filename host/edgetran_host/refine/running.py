@@ -38,13 +38,14 @@ from edgetran_host.job.report import write_report
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_host.job.running import check_runtime, check_takes_unsigned, free_cores
 from edgetran_host.job.searching import Reference
-from edgetran_host.job.teacher import check_same_request, fine_tuned_seed, targets
+from edgetran_host.job.teacher import check_same_request, fine_tuned_seed
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.checkpoint import load_model, save_model
 from edgetran_host.models.seeds import load_seed
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.refine.ablations import folder_name
 from edgetran_host.refine.efforts import STEP_RATE
+from edgetran_host.refine.held_out import held_out_loss
 from edgetran_host.refine.node import ROOT, Node
 from edgetran_host.refine.refining import Refinement
 from edgetran_host.refine.settings import Settings
@@ -71,6 +72,7 @@ class Start:
 
     nursery: Nursery
     targets: Targets | None  # None: labels alone teach
+    answers: Targets | None  # of the fine-tuned seed to held-out rows, likewise
     design: Design
     offers: Offers  # of the model that the search chose
     plain: list[Baseline]
@@ -235,10 +237,10 @@ def _start(work: Workbench, result: dict[str, Any], settings: Settings) -> Start
         searched, key=SEARCHED, title=searched.title.replace("chosen", "searched", 1)
     )
     plain = [*baselines(work, nursery, tokenizer_json), searched]
-    taught = None
+    taught = said = None
     if settings.taught:
-        taught = targets(work, teacher, tokenizer_json)
-    return Start(nursery, taught, design, offers, plain, result)
+        taught, said = nursery.targets(), nursery.answers()
+    return Start(nursery, taught, said, design, offers, plain, result)
 
 
 def _finished(
@@ -249,7 +251,9 @@ def _finished(
 
     def finish() -> dict[str, Any]:
         checkpoint = folder / "checkpoint"
-        kept = trained_on(last, Child(model, tokenizer_json, ()), start.targets, checkpoint)
+        kept = trained_on(
+            last, Child(model, tokenizer_json, ()), start.targets, start.answers, checkpoint
+        )
         save_model(kept, folder / "model", tokenizer_json)
         forget(checkpoint)
         return {
@@ -263,10 +267,12 @@ def _finished(
     return Trained(trained, tokenizer_json, best.precision, finished["held_out"], folder)
 
 
-def trained_on(work: Bench, child: Child, targets: Targets | None, checkpoint: Path) -> TextModel:
+def trained_on(
+    work: Bench, child: Child, targets: Targets | None, answers: Targets | None, checkpoint: Path
+) -> TextModel:
     """After all rows once more, or as it was where that is no better on held-out rows.
 
-    targets: None: the labels alone teach.
+    targets, answers: the seed's; None: labels alone teach and judge.
     """
     recipe, before = work.effort.final_recipe, copy.deepcopy(child.model)
     recipe = dataclasses.replace(recipe, learning_rate=STEP_RATE * recipe.learning_rate)
@@ -275,10 +281,9 @@ def trained_on(work: Bench, child: Child, targets: Targets | None, checkpoint: P
     except Diverged:
         return before
     old, new = (
-        score_model(work, model, child.tokenizer_json, work.valid_task).value
-        for model in (before, child.model)
+        held_out_loss(work, model, child.tokenizer_json, answers) for model in (before, child.model)
     )
-    return child.model if new >= old else before
+    return child.model if new <= old else before
 
 
 def _row(last: Workbench, best: Node, offers: Offers, variant: str) -> Baseline:

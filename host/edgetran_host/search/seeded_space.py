@@ -133,6 +133,11 @@ class SeededSpace:
         at = self.vocabulary.index(design.vocabulary)
         return dataclasses.replace(design, vocabulary=self.vocabulary[at - 1]) if at else None
 
+    def narrower(self, design: Design) -> Design | None:
+        """Its neighbour by feed-forward width alone; None where it is the narrowest."""
+        at = self.feed_forward.index(design.feed_forward)
+        return dataclasses.replace(design, feed_forward=self.feed_forward[at - 1]) if at else None
+
     def designs(self) -> Iterator[Design]:
         """All of them, in a fixed order."""
         for choice in itertools.product(*self._axes()):

@@ -1,10 +1,12 @@
 """Ask-and-tell search over a seeded space, kept in an Optuna study on disk.
 
 Every paid evaluation is in the study, so a search that was interrupted goes on
-from it. The first points are fixed (`SeededSpace.starting_points`, and the smallest
-designs where those break a limit); after them a Gaussian process proposes, with the
-limits as constraints. What is suggested follows from the random seed and the
-evaluations alone, however often the process was started.
+from it. The first points are fixed (`SeededSpace.starting_points`, lighter ones where those
+break a limit, and the smallest where all do); after them a Gaussian process proposes, with the
+limits as constraints. A handful of evaluations tells it little of a design far from all of
+them, so what it proposes lies near the best one, and the farther the more it has seen. What is
+suggested follows from the random seed and the evaluations alone, however often the process
+was started.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ RESULT_KEY = "result"  # user attribute of an evaluated trial
 REFUSED_KEY = "refused"  # of one that cannot be exported: why
 SIZE = "size"
 LIMITS = ("latency", "energy", SIZE, "power")  # in the order of `objective.excess`
+TRIALS_A_STEP = 4  # feasible ones that let a proposal lie one step farther from the best
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ class SeededStudy:
         self._study.sampler = self._sampler(len(done))
         trial = self._ask(fixed)
         proposed = from_params(trial.params)
-        if proposed not in left:  # the model insists on what it knows: the nearest else
+        open_ = left if fixed else self._within_reach(left)
+        if proposed not in open_:  # known, or too far: the nearest else
             self._study.tell(trial, state=TrialState.FAIL)
-            trial = self._ask(min(left, key=lambda design: self._space.distance(design, proposed)))
+            trial = self._ask(min(open_, key=lambda design: self._space.distance(design, proposed)))
         self._asked[trial.number] = trial
         return trial.number, from_params(trial.params)
 
@@ -110,19 +114,33 @@ class SeededStudy:
         kept = [trial for trial in self.trials() if trial.feasible and trial.score is not None]
         return max(kept, key=lambda trial: trial.value, default=None)
 
+    def _within_reach(self, left: list[Design]) -> list[Design]:
+        """Those near the best one, the nearest at least; all while there is none."""
+        best = self.best()
+        if best is None:
+            return left
+        apart = {design: self._space.distance(design, best.design) for design in left}
+        seen = sum(trial.feasible for trial in self.trials())
+        reach = max(1 + seen // TRIALS_A_STEP, min(apart.values()))
+        return [design for design in left if apart[design] <= reach]
+
     def _lighter(self) -> list[Design]:
-        """Starting points that break the limit on bytes and no other, with the next fewer pieces:
-        a table of words is what a design misses least."""
-        heavy = {
-            from_params(trial.params)
+        """For starting points that break a limit: the next fewer pieces where it is bytes alone,
+        since a table of words is what a design misses least; else narrower layers."""
+        broken = {
+            from_params(trial.params): {limit for limit, by in trial.constraints.items() if by > 0}
             for trial in self._in(TrialState.COMPLETE)
-            if {name for name, over in trial.constraints.items() if over > 0} == {SIZE}
         }
         found = []
         for point in self._starts:
             lighter: Design | None = point
-            while lighter in heavy:
-                lighter = self._space.with_fewer_pieces(lighter)
+            while lighter is not None and (limits := broken.get(lighter)):
+                bytes_alone = limits == {SIZE}
+                lighter = (
+                    self._space.with_fewer_pieces(lighter)
+                    if bytes_alone
+                    else self._space.narrower(lighter)
+                )
             if lighter is not None and lighter != point:
                 found.append(lighter)
         return found

@@ -16,7 +16,7 @@ import pytest
 from edgetran_host.job.config import Budget
 from edgetran_host.search.objective import Cost, excess, objective, within
 from edgetran_host.search.seeded_space import Design, SeededSpace
-from edgetran_host.search.study import SeededStudy, Trial
+from edgetran_host.search.study import TRIALS_A_STEP, SeededStudy, Trial
 from edgetran_protos.errors import UsageError
 
 SPACE = SeededSpace(
@@ -92,12 +92,18 @@ class TestSuggesting:
         others = steps(tmp_path / "other.db", 3, prefer="accuracy")
         assert tuple(others) == SPACE.starting_points("accuracy")
 
-    def test_a_starting_point_too_heavy_comes_again_with_fewer_pieces(self, tmp_path: Path) -> None:
-        """Until it fits; one that is too slow as well does not."""
+    def test_a_starting_point_too_heavy_comes_again_lighter(self, tmp_path: Path) -> None:
+        """Until it fits: with fewer pieces for bytes alone, else with narrower layers."""
         first, second, third = SPACE.starting_points()
-        over = {first: (0.2, 0, 0.2, 0), third: (0, 0, 0.2, 0), fewer(third, 6000): (0, 0, 0.1, 0)}
+        slim = dataclasses.replace(first, feed_forward=1152)
+        over = {
+            first: (0.2, 0, 0.2, 0),
+            slim: (0, 0, 0.1, 0),
+            third: (0, 0, 0.2, 0),
+            fewer(third, 6000): (0, 0, 0.1, 0),
+        }
         study, tried = SeededStudy(SPACE, tmp_path / "study.db", 0), []
-        for _ in range(6):
+        for _ in range(8):
             suggested = study.suggest()
             assert suggested is not None
             number, design = suggested
@@ -106,8 +112,21 @@ class TestSuggesting:
                 trial = dataclasses.replace(trial, score=None, value=-101.0, feasible=False)
             study.update(number, trial, excess or (0, 0, 0, 0))
             tried.append(design)
-        assert tried[:5] == [first, second, third, fewer(third, 6000), fewer(third, 4000)]
-        assert tried[5] not in tried[:5]
+        lighter = [slim, fewer(slim, 6000), fewer(third, 6000), fewer(third, 4000)]
+        assert tried[:7] == [first, second, third, *lighter]
+        assert tried[7] not in tried[:7]
+
+    def test_a_proposal_lies_near_the_best(self, tmp_path: Path) -> None:
+        """Within a step at first, the farther the more is known."""
+        study, feasible = SeededStudy(SPACE, tmp_path / "study.db", 0), 0
+        for count in range(12):
+            best = study.best()
+            design = step(study)
+            if count >= len(SPACE.starting_points()):
+                assert best is not None
+                assert SPACE.distance(best.design, design) <= 1 + feasible // TRIALS_A_STEP
+            feasible = sum(trial.feasible for trial in study.trials())
+        assert feasible > TRIALS_A_STEP
 
     def test_no_design_comes_twice(self, tmp_path: Path) -> None:
         designs = steps(tmp_path / "study.db", 9)
@@ -156,7 +175,7 @@ class TestRemembering:
         assert best.value == 2.0
 
     def test_where_nothing_keeps_the_limits_nothing_wins(self, tmp_path: Path) -> None:
-        """The smallest designs are tried after the first ones; then there is no hope."""
+        """The first ones, ever narrower, and the smallest are tried; then there is no hope."""
         study = SeededStudy(SPACE, tmp_path / "study.db", 0)
         tried = []
         while (suggested := study.suggest()) is not None:
@@ -164,7 +183,15 @@ class TestRemembering:
             tried.append(design)
             trial = Trial(design, cost_of(design), None, -101.0, False)
             study.update(number, trial, (1.0, 0, 0, 0))
-        assert tuple(tried) == (*SPACE.starting_points(), *SPACE.smallest_points())
+        starts, smallest = SPACE.starting_points(), SPACE.smallest_points()
+        narrower = [
+            dataclasses.replace(start, feed_forward=width)
+            for start in starts
+            for width in reversed(SPACE.feed_forward)
+            if width < start.feed_forward
+        ]
+        expected = [*starts, *narrower, *smallest]
+        assert tried == [one for at, one in enumerate(expected) if one not in expected[:at]]
         assert study.best() is None
         assert SeededStudy(SPACE, tmp_path / "study.db", 0).suggest() is None
 
