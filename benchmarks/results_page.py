@@ -108,7 +108,8 @@ def means_table(cells: Sequence[Row]) -> str:
 
 def parts_table(parts: Sequence[Row]) -> str:
     return as_table(
-        "task, random seed | way | score | from the seed | refined is ahead by | weights, M | MB",
+        "task, random seed | way | score | from the seed | refined is ahead by | weights, M | MB"
+        " | Nano, ms, modelled",
         (
             [
                 name(part),
@@ -118,6 +119,7 @@ def parts_table(parts: Sequence[Row]) -> str:
                 paired(turned(part["differences"][REFINED])),
                 f"{row['parameters'] / 1e6:.1f}",
                 f"{row['artefact_bytes'] / 1e6:.1f}",
+                f"{1e3 * (on_target(row) if 'measured' in row else row['cost']['latency_s']):.0f}",
             ]
             for part in parts
             for row in [part["rows"][part["way"]]]

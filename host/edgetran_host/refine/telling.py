@@ -41,6 +41,7 @@ def figures(node: Mapping[str, Any]) -> list[str]:
     if cost["energy_j"] is not None:
         found.append(f"{mark}{1e3 * cost['energy_j']:.1f} mJ")
     found.append(f"{cost['size_bytes'] / 1e6:.2f} MB")
+    found += _loss(node)
     if "pieces" in node:  # refinements of before have none
         found += [f"{node['runtime']} {node['precision']}", f"{node['pieces']} pieces"]
     return found
@@ -51,6 +52,7 @@ def changes(node: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
     found = []
     if node["score"] is not None:
         found.append(f"{100 * (node['score'] - parent['score']):+.2f} points")
+    found += _loss(node)
     for name, what in COSTS:
         now, before = node["cost"][name], parent["cost"][name]
         if now is not None and before is not None:
@@ -59,6 +61,12 @@ def changes(node: Mapping[str, Any], parent: Mapping[str, Any]) -> list[str]:
         longer = node["tokens_per_row"] / parent["tokens_per_row"] - 1
         found.append(f"tokens a row {100 * longer:+.1f} %")
     return [*found, node["state"]] if node["state"] in (OVER, DIVERGED) else found
+
+
+def _loss(node: Mapping[str, Any]) -> list[str]:
+    """Of the served graph: one that is above the root's is never chosen."""
+    found = node.get("served_loss")
+    return [] if found is None else [f"loss {found:.4f}"]
 
 
 def tree_page(refinement: Mapping[str, Any]) -> str:
