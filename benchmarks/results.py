@@ -2,7 +2,7 @@
 
     python benchmarks/results.py FOLDER                   (hours; the same command goes on)
     python benchmarks/results.py FOLDER --rivals --ablations SST-2,MRPC,CoLA
-    python benchmarks/results.py FOLDER --table benchmarks/results.json
+    python benchmarks/results.py FOLDER --table benchmarks/results.json   (adds to what it has)
 
 A cell is one task with one random seed: `edgetran deploy --effort standard --max-size 8.4MB
 --prefer accuracy` for an emulated Jetson Nano, refined. Its rivals get its final shape, or three
@@ -72,6 +72,7 @@ ABLATIONS = {  # name -> what `edgetran refine` is told
     "at random": {"importance": "random"},
 }
 LOOK_S = 0.5
+METHOD = 3  # counts what changed a cell but is no part of its settings; others are not kept
 KEPT = ("board", "modelled", "verdict", "reasons", "latency_p50_s", "energy_j", "peak_power_w")
 
 
@@ -386,26 +387,43 @@ def device_name() -> str:
 
 
 def write_table(folder: Path, table: Path) -> None:
-    """What every cell's run has by now, and the parts that are finished."""
+    """What every cell's run has by now, and the parts that are finished.
+
+    What the table has of other folders stays in it, if it was made in the same way.
+    """
     cells = [cell_figures(folder, run) for run in sorted(folder.glob("runs/*"))]
     others = [json.loads(file.read_text()) for file in sorted(folder.glob("parts/*.json"))]
-    raw = {
+    way = {
         "format": "edgetran-results",
         "version": 1,
+        "method": METHOD,
         "target": TARGET,
         "effort": asdict(recipes.effort(EFFORT)),
         "max_size_bytes": MAX_SIZE_BYTES,
         "prefer": PREFER,
-        "cells": [cell for cell in cells if cell],
-        "parts": [
-            lean_part(part) | {"differences": beside_the_cell(folder, part)}
-            for part in others
-            if part["way"] not in (CELL, SEARCHED)
-        ],
+    }
+    parts = [
+        lean_part(part) | {"differences": beside_the_cell(folder, part)}
+        for part in others
+        if part["way"] not in (CELL, SEARCHED)
+    ]
+    before = json.loads(table.read_text()) if table.exists() else {}
+    if {key: before.get(key) for key in way} != way:
+        before = {}
+    raw = way | {
+        "cells": with_others([cell for cell in cells if cell], before.get("cells", [])),
+        "parts": with_others(parts, before.get("parts", [])),
     }
     lines = json.dumps(raw, separators=(",", ":")).replace('{"task"', '\n {"task"')
     write_atomically(table, (lines + "\n").encode())
     print(f"{len(raw['cells'])} cells, {len(raw['parts'])} other parts")
+
+
+def with_others(own: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In a fixed order; of two the one that came farther, and so has more figures."""
+    by_progress = sorted([*kept, *own], key=len)
+    found = {(one["task"], one["seed"], one.get("way", CELL)): one for one in by_progress}
+    return [found[key] for key in sorted(found)]
 
 
 def cell_figures(folder: Path, run: Path) -> dict[str, Any]:
