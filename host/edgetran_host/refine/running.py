@@ -270,7 +270,7 @@ def _finished(
 def trained_on(
     work: Bench, child: Child, targets: Targets | None, answers: Targets | None, checkpoint: Path
 ) -> TextModel:
-    """After all rows once more, or as it was where that is no better on held-out rows.
+    """After all rows once more, or as it was where that has a greater loss on held-out rows.
 
     targets, answers: the seed's; None: labels alone teach and judge.
     """
