@@ -5,8 +5,8 @@
 
 `learn` is `edgetran pretrain` without its command line (a machine that computes may lack
 its libraries). `gain` fine-tunes each pre-trained seed and the same design with random
-weights and the same tokenizer, with several random seeds and learning rates, on a CPU;
-the rate is chosen on held-out training rows, the score is that of the task's dev rows.
+weights and the same tokenizer, with several random seeds and learning rates; the rate is
+chosen on held-out training rows, the score is that of the task's dev rows.
 """
 
 from __future__ import annotations

@@ -229,7 +229,8 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
         SEED: predict(teacher, own),
         SEARCHED: outputs_of(bench, *searched_as),
     }
-    keep(given.folder, replace(part, way=SEARCHED), {"rows": dict(rows)}, outputs)
+    so_far = {"rows": dict(rows), "device": device_name()}
+    keep(given.folder, replace(part, way=SEARCHED), so_far, outputs)
     refined = refine_run(run, settings(EFFORT, prefer=PREFER, rounds=given.rounds), threads=1)
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
     refined_as = Bundle.open(refined_bundle(run)), rows["refined"]["variant"]

@@ -29,12 +29,12 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     given = parser.parse_args()
     raw = json.loads(given.table.read_text())
-    cells = sorted(
-        (cell for cell in raw["cells"] if SEARCHED in cell.get("rows", {})),
-        key=lambda cell: (cell["task"], cell["seed"]),
-    )
+    by_name = sorted(raw["cells"], key=lambda cell: (cell["task"], cell["seed"]))
+    cells = [cell for cell in by_name if SEARCHED in cell.get("rows", {})]
     for table in (cells_table(cells), costs_table(cells), means_table(cells)):
         print(table)
+    if unserved := [cell for cell in by_name if "chosen" in cell and cell not in cells]:
+        print(unserved_line(unserved))
     if raw["parts"]:
         print(parts_table(raw["parts"]))
     draw(cells, raw["parts"], given.picture)
@@ -103,7 +103,19 @@ def means_table(cells: Sequence[Row]) -> str:
         f"{math.exp(np.mean([math.log(times(cell, of)) for cell in cells])):.1f}x {what}"
         for what, of in ratios.items()
     ]
-    return f"Mean of {len(by_task)} tasks, {len(cells)} cells: {', '.join(said)}.\n"
+    refined = sum(REFINED in cell["rows"] for cell in cells)
+    counted = f"{len(by_task)} tasks, {len(cells)} cells ({refined} refined)"
+    return f"Mean of {counted}: {', '.join(said)}.\n"
+
+
+def unserved_line(cells: Sequence[Row]) -> str:
+    """Of cells whose chosen design is trained, and was not run as a graph on the dev rows."""
+    said = [
+        f"{name(cell)}: {100 * (trained - cell['fine_tuned']['dev']['value']):+.1f}"
+        for cell in cells
+        for trained in [cell["chosen"]["trained_scores"]["value"]]
+    ]
+    return f"Trained and not served yet (fp32, no interval): {'; '.join(said)}.\n"
 
 
 def parts_table(parts: Sequence[Row]) -> str:
