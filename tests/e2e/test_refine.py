@@ -150,3 +150,18 @@ def test_a_run_that_is_not_finished_is_named(place: Place) -> None:
     ended = place.edgetran("refine", "nowhere", "--runs", ".")
     assert ended.status == 1
     assert any("no run at nowhere" in line for line in ended.said)
+
+
+def test_more_effort_goes_on_from_the_run_that_is_there(place: Place, refined: Ended) -> None:
+    run = place.path / "run"
+    config, before = (run / "config.json").read_bytes(), tree_of(run)
+    more = str(ROUNDS + 1)
+    ended = place.deploy("run", *ROOMY, "--effort", "standard", "--refine-rounds", more).ended()
+    assert ended.status == 0, ended.said
+    assert f"goes on from the quick run in run: {more} rounds of refinement" in ended.said
+    assert (run / "config.json").read_bytes() == config
+    after = ended.json["refinement"]
+    assert len(after["rounds"]) > len(before["rounds"])
+    known = len(before["nodes"])
+    assert [n["number"] for n in after["nodes"][:known]] == list(range(known))
+    assert [n["loss"] for n in after["nodes"][:known]] == [n["loss"] for n in before["nodes"]]

@@ -110,13 +110,15 @@ def deploy(
 ) -> None:
     """Find a model for a task that fits a board, train it, and deploy it.
 
-    Runs again from where it stopped when the same command is given again.
+    Runs again from where it stopped when the same command is given again. With more --effort and
+    the --run of a finished one, its search stays and its refinement goes on.
 
     \b
     Examples:
       edgetran deploy --target nano --data intents --max-latency 40ms
       edgetran deploy --target nano --data path/to/SST-2 --max-energy 300mJ --max-size 20MB
       edgetran deploy --target local --data path/to/RTE --max-size 9MB --prefer accuracy
+      edgetran deploy --target nano --effort thorough --run runs/intents-nano-0a1b2c3d
       edgetran deploy --target rpi4 --bundle runs/intents-nano-0a1b2c3d/bundle.tar
       edgetran deploy --target rpi4 --bundle oci://registry.local/models/intents:7
       edgetran deploy --fleet fleet.toml --bundle bundle.tar --stop-if "p99>20ms"
@@ -170,11 +172,20 @@ def _deploy_job(  # type: ignore[no-untyped-def]
     from edgetran_host.cli.progress import progress
     from edgetran_host.cli.result_table import show_result
     from edgetran_host.cli.show_tree import show_tree
-    from edgetran_host.job.running import run_job
+    from edgetran_host.job.running import finished_with_less, run_job, taken_up
     from edgetran_host.refine.efforts import refinement_rounds, settings
     from edgetran_host.refine.running import refine_run
 
     rounds = refinement_rounds(config.effort) if refine_rounds is None else refine_rounds
+    if run_path is None:
+        if found := finished_with_less(config):
+            click.echo(f"starts anew; with --run {found} it goes on from what is there", err=True)
+    elif (begun := taken_up(config, run_path)) != config:
+        click.echo(
+            f"goes on from the {begun.effort} run in {run_path}: {rounds} rounds of refinement",
+            err=True,
+        )
+        config = begun
     with progress(as_json=as_json) as on_progress:
         result = run_job(
             config, run_path, threads=threads, allow_older=allow_older, on_progress=on_progress

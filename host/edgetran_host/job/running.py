@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,35 @@ def check_takes_unsigned(board: edgetran.Board) -> None:
             hint="search on another board, or an emulated one; then `edgetran bundle sign` the"
             " run's bundle.tar and `edgetran deploy --bundle` it",
         )
+
+
+def taken_up(config: JobConfig, path: Path) -> JobConfig:
+    """What the run at `path` was asked for, if `config` asks for more effort and no more than that.
+
+    Its seed and its search stay as they are, and its refinement may go on; else `config`.
+    """
+    run = RunDirectory(path)
+    if not (path / "config.json").exists():
+        return config
+    begun = run.config()
+    return begun if begun in lesser(config) else config
+
+
+def finished_with_less(config: JobConfig, folder: Path = RUNS) -> Path | None:
+    """A finished run that `config` with more effort could take up, if it has none of its own."""
+    if (folder / run_name(config) / "config.json").exists():
+        return None
+    paths = [folder / run_name(one) for one in lesser(config)]
+    return next((path for path in paths if RunDirectory(path).result() is not None), None)
+
+
+def lesser(config: JobConfig) -> list[JobConfig]:
+    """The same request with every smaller effort, greatest first."""
+    from edgetran_host.training.recipes import EFFORTS
+
+    efforts = list(EFFORTS)
+    smaller = efforts[: efforts.index(config.effort)]
+    return [dataclasses.replace(config, effort=effort) for effort in reversed(smaller)]
 
 
 def run_name(config: JobConfig) -> str:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 from edgetran.results import BoardInfo, RuntimeInfo
 from edgetran_host.export.compatibility import CELLS
-from edgetran_host.job.running import RUNTIME, check_runtime
+from edgetran_host.job.config import JobConfig
+from edgetran_host.job.run_directory import RunDirectory
+from edgetran_host.job.running import (
+    RUNTIME,
+    check_runtime,
+    finished_with_less,
+    run_name,
+    taken_up,
+)
 from edgetran_host.search.seeded_space import PRECISIONS
 from edgetran_protos.errors import UsageError
 
@@ -24,3 +35,36 @@ def test_a_board_without_the_runtime_of_the_designs_is_refused() -> None:
 
 def test_the_search_proposes_only_pairs_of_the_table() -> None:
     assert {(RUNTIME, precision) for precision in PRECISIONS} <= set(CELLS)
+
+
+STANDARD = JobConfig(data="intents", seed="minilm", target="nano", effort="standard")
+THOROUGH = dataclasses.replace(STANDARD, effort="thorough")
+
+
+def test_more_effort_takes_a_run_up_as_it_began(tmp_path: Path) -> None:
+    assert taken_up(THOROUGH, tmp_path / "none") == THOROUGH
+    RunDirectory.create(tmp_path, STANDARD)
+    assert taken_up(THOROUGH, tmp_path) == STANDARD
+    assert taken_up(STANDARD, tmp_path) == STANDARD
+
+
+@pytest.mark.parametrize("changed", [{"effort": "quick"}, {"target": "rpi4"}, {"random_seed": 1}])
+def test_less_effort_or_another_request_takes_nothing_up(
+    tmp_path: Path, changed: dict[str, object]
+) -> None:
+    RunDirectory.create(tmp_path, STANDARD)
+    asked = dataclasses.replace(THOROUGH, **changed)  # type: ignore[arg-type]
+    assert taken_up(asked, tmp_path) == asked
+
+
+def test_a_finished_run_of_less_effort_is_found_until_there_is_one_of_its_own(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / run_name(STANDARD)
+    run = RunDirectory.create(path, STANDARD)
+    assert finished_with_less(THOROUGH, tmp_path) is None
+    run.write_result({"rows": []})
+    assert finished_with_less(THOROUGH, tmp_path) == path
+    assert finished_with_less(STANDARD, tmp_path) is None
+    RunDirectory.create(tmp_path / run_name(THOROUGH), THOROUGH)
+    assert finished_with_less(THOROUGH, tmp_path) is None
