@@ -19,7 +19,8 @@ DOTS_AN_INCH = 100
 HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
 GOAL = -0.5  # points
 SEED, SEARCHED, REFINED = "seed-fp32", "searched", "refined"
-COLOURS = {SEARCHED: "C7", "at last": "C0", "seed, int8": "C1"}
+UNTRAINED = {"seed-int8": "seed, int8", "seed-int8-trimmed": "seed, int8, trimmed"}  # rivals
+COLOURS = {SEARCHED: "C7", "at last": "C0", "seed, int8": "C1", "seed, int8, trimmed": "C3"}
 Row = dict[str, Any]
 
 
@@ -31,8 +32,8 @@ def main() -> None:
     raw = json.loads(given.table.read_text())
     by_name = sorted(raw["cells"], key=lambda cell: (cell["task"], cell["seed"]))
     cells = [cell for cell in by_name if SEARCHED in cell.get("rows", {})]
-    for table in (cells_table(cells), costs_table(cells), means_table(cells)):
-        print(table)
+    for make in (cells_table, costs_table, means_table):
+        print(make(cells))
     if unserved := [cell for cell in by_name if "chosen" in cell and cell not in cells]:
         print(unserved_line(unserved))
     if raw["parts"]:
@@ -42,13 +43,14 @@ def main() -> None:
 
 def cells_table(cells: Sequence[Row]) -> str:
     return as_table(
-        "task, random seed | dev rows | seed, fp32 | seed, int8 | searched, int8 | refined, served",
+        f"task, random seed | dev rows | seed, fp32 | {' | '.join(UNTRAINED.values())}"
+        " | searched, int8 | refined, served",
         (
             [
                 name(cell),
                 str(cell["row_counts"]["dev"]),
                 interval(cell["rows"][SEED]["scores"]),
-                f"{lost(cell, 'seed-int8'):+.1f}",
+                *(f"{lost(cell, way):+.1f}" for way in UNTRAINED),
                 paired(cell["differences"][SEARCHED]),
                 paired(cell["differences"][REFINED]) if REFINED in cell["rows"] else "not done",
             ]
@@ -79,33 +81,51 @@ def costs_table(cells: Sequence[Row]) -> str:
 
 
 def means_table(cells: Sequence[Row]) -> str:
-    """Over tasks, each the mean of its random seeds; ratios geometric. The interval is that of
-    the dev rows alone."""
-    by_task: dict[str, list[Row]] = defaultdict(list)
-    for cell in cells:
-        by_task[cell["task"]].append(cell)
-    said = []
-    for way in (SEARCHED, "at last"):
-        means = [np.mean([apart(cell, way)["points"] for cell in t]) for t in by_task.values()]
-        errors = [
-            math.sqrt(sum(error(apart(cell, way)) ** 2 for cell in t)) / len(t)
-            for t in by_task.values()
-        ]
-        mean, half = np.mean(means), HALF_WIDTH * math.sqrt(sum(e**2 for e in errors)) / len(errors)
-        said.append(f"{way} {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}] points")
-    ratios = {
-        "fewer weights": weights,
-        "smaller": size,
-        "faster on the Nano (modelled)": on_target,
-        "faster here": here,
-    }
-    said += [
-        f"{math.exp(np.mean([math.log(times(cell, of)) for cell in cells])):.1f}x {what}"
-        for what, of in ratios.items()
-    ]
+    """Over tasks, each the mean of its random seeds; ratios to the fp32 seed, geometric.
+
+    An interval is that of the dev rows alone.
+    """
     refined = sum(REFINED in cell["rows"] for cell in cells)
-    counted = f"{len(by_task)} tasks, {len(cells)} cells ({refined} refined)"
-    return f"Mean of {counted}: {', '.join(said)}.\n"
+    ways = {SEARCHED: SEARCHED, "at last": f"at last ({refined} refined)"}
+    return as_table(
+        f"mean of {len(of_each_task(cells))} tasks, {len(cells)} cells | points from the seed"
+        " | fewer weights | smaller | faster: Nano, modelled | this machine",
+        [
+            *(
+                [title, mean_lost(cells, way), *ratios(cells, way)]
+                for way, title in UNTRAINED.items()
+            ),
+            *([title, mean_apart(cells, way), *ratios(cells, way)] for way, title in ways.items()),
+        ],
+    )
+
+
+def of_each_task(cells: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for cell in cells:
+        found[cell["task"]].append(cell)
+    return found
+
+
+def mean_lost(cells: Sequence[Row], way: str) -> str:
+    tasks = [np.mean([lost(cell, way) for cell in t]) for t in of_each_task(cells).values()]
+    return f"{np.mean(tasks):+.1f}"
+
+
+def mean_apart(cells: Sequence[Row], way: str) -> str:
+    by_task = of_each_task(cells).values()
+    mean = np.mean([np.mean([apart(cell, way)["points"] for cell in t]) for t in by_task])
+    errors = [math.sqrt(sum(error(apart(cell, way)) ** 2 for cell in t)) / len(t) for t in by_task]
+    half = HALF_WIDTH * math.sqrt(sum(one**2 for one in errors)) / len(errors)
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+
+
+def ratios(cells: Sequence[Row], way: str) -> list[str]:
+    own = way if way != "at last" else ""
+    return [
+        f"{math.exp(np.mean([math.log(times(cell, of, own)) for cell in cells])):.1f}x"
+        for of in (weights, size, on_target, here)
+    ]
 
 
 def unserved_line(cells: Sequence[Row]) -> str:
@@ -246,7 +266,8 @@ def draw(cells: Sequence[Row], parts: Sequence[Row], path: Path) -> None:
         "at last": [(times(c, size), apart(c, "at last")["points"]) for c in cells],
         SEARCHED: [(times(c, size, SEARCHED), apart(c, SEARCHED)["points"]) for c in cells],
     }
-    ways["seed, int8"] = [(times(c, size, "seed-int8"), lost(c, "seed-int8")) for c in cells]
+    for way, title in UNTRAINED.items():
+        ways[title] = [(times(c, size, way), lost(c, way)) for c in cells]
     seeds = {(c["task"], c["seed"]): size(c["rows"][SEED]) for c in cells}
     for part in parts:
         before = seeds.get((part["task"], part["seed"]))
