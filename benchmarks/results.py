@@ -33,13 +33,14 @@ from edgetran_host.job.bench import Bench
 from edgetran_host.job.build import artefact_bytes, build, scores_to_json
 from edgetran_host.job.child import Child, Nursery
 from edgetran_host.job.config import Budget, JobConfig
-from edgetran_host.job.releasing import REFINED
+from edgetran_host.job.releasing import CHOSEN, REFINED
 from edgetran_host.job.run_directory import RunDirectory, write_atomically
 from edgetran_host.job.running import run_job
 from edgetran_host.job.searching import measure_briefly, to_cost
 from edgetran_host.job.teacher import fine_tuned_seed, targets
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.seeds import load_seed
+from edgetran_host.refine.ablations import folder_name
 from edgetran_host.refine.efforts import SPENT, settings
 from edgetran_host.refine.importance import IMPORTANCES
 from edgetran_host.refine.making import make
@@ -72,6 +73,7 @@ ABLATIONS = {  # name -> what `edgetran refine` is told
     "at random": {"importance": "random"},
 }
 LOOK_S = 0.5
+SAME_SCORE = 1e-6
 METHOD = 3  # counts what changed a cell but is no part of its settings; others are not kept
 KEPT = ("board", "modelled", "verdict", "reasons", "latency_p50_s", "energy_j", "peak_power_w")
 
@@ -221,20 +223,20 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
     bench = bench_of(run)
     rows = {row["key"]: row for row in searched["rows"]}
     rows[SEARCHED] = rows.pop("chosen")
-    searched_as = Bundle.open(run / "bundle.tar"), rows[SEARCHED]["variant"]
+    searched_as = Bundle.open(run / "bundle.tar"), rows[SEARCHED]
     teacher, tokenizer_json = fine_tuned_seed(bench)
     own = bench.encode(bench.split.dev, tokenizer_json)
     outputs = {
         "labels": own.labels,
         SEED: predict(teacher, own),
-        SEARCHED: outputs_of(bench, *searched_as),
+        SEARCHED: outputs_of_row(bench, *searched_as),
     }
     so_far = {"rows": dict(rows), "device": device_name()}
     keep(given.folder, replace(part, way=SEARCHED), so_far, outputs)
     refined = refine_run(run, settings(EFFORT, prefer=PREFER, rounds=given.rounds), threads=1)
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
-    refined_as = Bundle.open(refined_bundle(run)), rows["refined"]["variant"]
-    outputs["refined"] = outputs_of(bench, *refined_as)
+    refined_as = Bundle.open(refined_bundle(run)), rows["refined"]
+    outputs["refined"] = outputs_of_row(bench, *refined_as)
     found = {
         "rows": rows,
         "tree": refined["refinement"],
@@ -246,8 +248,12 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
     return found, outputs
 
 
-def refined_bundle(run: Path) -> Path:
+def refined_bundle(run: Path, tree: dict[str, Any] | None = None) -> Path:
+    """What serves in the end; tree: of a refinement without a part, which releases nothing."""
     refined = run / REFINED / "bundle.tar"
+    if tree and tree["without"] and tree["best"] != ROOT:
+        folder = run / folder_name(tree["without"]) / f"node-{tree['best']}" / CHOSEN
+        (refined,) = folder.glob("*.tar")
     return refined if refined.exists() else run / "bundle.tar"
 
 
@@ -260,8 +266,9 @@ def ablation(given: argparse.Namespace, run: Path, part: Part) -> Found:
     chosen = settings(EFFORT, prefer=PREFER, rounds=given.rounds, **told)
     refined = refine_run(own, chosen, threads=1)
     row = {row["key"]: row for row in refined["rows"]}["chosen"]
-    outputs = outputs_of(bench_of(own), Bundle.open(refined_bundle(own)), row["variant"])
-    return {"rows": {part.way: row}, "tree": refined["refinement"]}, {part.way: outputs}
+    tree = refined["refinement"]
+    outputs = outputs_of_row(bench_of(own), Bundle.open(refined_bundle(own, tree)), row)
+    return {"rows": {part.way: row}, "tree": tree}, {part.way: outputs}
 
 
 def rival(run: Path, way: str) -> Found:
@@ -363,6 +370,15 @@ def bench_of(run: Path) -> Bench:
     config = directory.config()
     task = load_task(config.data, limit=recipes.effort(config.effort).distillation_rows)
     return Bench(config, task, load_seed(config.seed), directory, 1, lambda event: None)
+
+
+def outputs_of_row(bench: Bench, bundle: Bundle, row: dict[str, Any]) -> np.ndarray:
+    """(dev rows, outputs) float32, of the graph that a row of the final table is about."""
+    outputs = outputs_of(bench, bundle, row["variant"])
+    found, told = score(bench.task, outputs).value, row["scores"]["value"]
+    if abs(found - told) > SAME_SCORE:
+        raise SystemExit(f"{bundle.path}: scores {found}, but {row['title']} scored {told}")
+    return outputs
 
 
 def outputs_of(bench: Bench, bundle: Bundle, variant: str) -> np.ndarray:
