@@ -20,7 +20,14 @@ HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
 GOAL = -0.5  # points
 SEED, SEARCHED, REFINED = "seed-fp32", "searched", "refined"
 UNTRAINED = {"seed-int8": "seed, int8", "seed-int8-trimmed": "seed, int8, trimmed"}  # rivals
-COLOURS = {SEARCHED: "C7", "at last": "C0", "seed, int8": "C1", "seed, int8, trimmed": "C3"}
+COLOURS = {
+    SEARCHED: "C7",
+    "at last": "C0",
+    "seed, int8": "C1",
+    "seed, int8, trimmed": "C3",
+    "pruned by magnitude": "k",
+}
+MARKERS = "osD^vPX*<>phd8"
 Row = dict[str, Any]
 
 
@@ -276,7 +283,7 @@ def draw(cells: Sequence[Row], parts: Sequence[Row], path: Path) -> None:
             ways.setdefault(part["way"], []).append(at)
     for number, (way, dots) in enumerate(ways.items()):
         x, lost_points = zip(*dots)
-        marker, colour = "osD^vPX*<>"[number % 10], COLOURS.get(way)
+        marker, colour = MARKERS[number % len(MARKERS)], COLOURS.get(way)
         right.plot(x, lost_points, marker, color=colour, label=way, alpha=0.8)
     right.axhline(0, color="k", lw=0.8)
     right.set(xlabel="times smaller than the fp32 seed", ylabel="points from the fine-tuned seed")
