@@ -223,20 +223,18 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
     bench = bench_of(run)
     rows = {row["key"]: row for row in searched["rows"]}
     rows[SEARCHED] = rows.pop("chosen")
-    searched_as = Bundle.open(run / "bundle.tar"), rows[SEARCHED]
     teacher, tokenizer_json = fine_tuned_seed(bench)
     own = bench.encode(bench.split.dev, tokenizer_json)
     outputs = {
         "labels": own.labels,
         SEED: predict(teacher, own),
-        SEARCHED: outputs_of_row(bench, *searched_as),
+        SEARCHED: outputs_of_row(bench, run / "bundle.tar", rows[SEARCHED]),
     }
     so_far = {"rows": dict(rows), "device": device_name()}
     keep(given.folder, replace(part, way=SEARCHED), so_far, outputs)
     refined = refine_run(run, settings(EFFORT, prefer=PREFER, rounds=given.rounds), threads=1)
     rows["refined"] = {row["key"]: row for row in refined["rows"]}["chosen"]
-    refined_as = Bundle.open(refined_bundle(run)), rows["refined"]
-    outputs["refined"] = outputs_of_row(bench, *refined_as)
+    outputs["refined"] = outputs_of_row(bench, refined_bundle(run), rows["refined"])
     found = {
         "rows": rows,
         "tree": refined["refinement"],
@@ -250,10 +248,11 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
 
 def refined_bundle(run: Path, tree: dict[str, Any] | None = None) -> Path:
     """What serves in the end; tree: of a refinement without a part, which releases nothing."""
-    refined = run / REFINED / "bundle.tar"
     if tree and tree["without"] and tree["best"] != ROOT:
         folder = run / folder_name(tree["without"]) / f"node-{tree['best']}" / CHOSEN
-        (refined,) = folder.glob("*.tar")
+        (measured,) = folder.glob("*.tar")
+        return measured
+    refined = run / REFINED / "bundle.tar"
     return refined if refined.exists() else run / "bundle.tar"
 
 
@@ -267,7 +266,7 @@ def ablation(given: argparse.Namespace, run: Path, part: Part) -> Found:
     refined = refine_run(own, chosen, threads=1)
     row = {row["key"]: row for row in refined["rows"]}["chosen"]
     tree = refined["refinement"]
-    outputs = outputs_of_row(bench_of(own), Bundle.open(refined_bundle(own, tree)), row)
+    outputs = outputs_of_row(bench_of(own), refined_bundle(own, tree), row)
     return {"rows": {part.way: row}, "tree": tree}, {part.way: outputs}
 
 
@@ -372,12 +371,12 @@ def bench_of(run: Path) -> Bench:
     return Bench(config, task, load_seed(config.seed), directory, 1, lambda event: None)
 
 
-def outputs_of_row(bench: Bench, bundle: Bundle, row: dict[str, Any]) -> np.ndarray:
+def outputs_of_row(bench: Bench, bundle: Path, row: dict[str, Any]) -> np.ndarray:
     """(dev rows, outputs) float32, of the graph that a row of the final table is about."""
-    outputs = outputs_of(bench, bundle, row["variant"])
+    outputs = outputs_of(bench, Bundle.open(bundle), row["variant"])
     found, told = score(bench.task, outputs).value, row["scores"]["value"]
     if abs(found - told) > SAME_SCORE:
-        raise SystemExit(f"{bundle.path}: scores {found}, but {row['title']} scored {told}")
+        raise SystemExit(f"{bundle}: scores {found}, but {row['title']} scored {told}")
     return outputs
 
 

@@ -111,7 +111,7 @@ def deploy(
     """Find a model for a task that fits a board, train it, and deploy it.
 
     Runs again from where it stopped when the same command is given again. With more --effort and
-    the --run of a finished one, its search stays and its refinement goes on.
+    the --run of one that had less, its search stays and its refinement goes on.
 
     \b
     Examples:
