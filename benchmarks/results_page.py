@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_part import REFINED, SEARCHED, SEED
 
 DOTS_AN_INCH = 100
 HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
 GOAL = -0.5  # points
-SEED, SEARCHED, REFINED = "seed-fp32", "searched", "refined"
 UNTRAINED = {"seed-int8": "seed, int8", "seed-int8-trimmed": "seed, int8, trimmed"}  # rivals
 COLOURS = {
     SEARCHED: "C7",
