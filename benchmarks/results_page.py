@@ -90,7 +90,8 @@ def costs_table(cells: Sequence[Row]) -> str:
 def means_table(cells: Sequence[Row]) -> str:
     """Over tasks, each the mean of its random seeds; ratios to the fp32 seed, geometric.
 
-    An interval is that of the dev rows alone.
+    An interval is that of the dev rows alone, which random seeds of a task share: as wide as
+    if all of them were lucky on the same rows.
     """
     refined = sum(REFINED in cell["rows"] for cell in cells)
     ways = {SEARCHED: SEARCHED, "at last": f"at last ({refined} refined)"}
@@ -122,7 +123,7 @@ def mean_lost(cells: Sequence[Row], way: str) -> str:
 def mean_apart(cells: Sequence[Row], way: str) -> str:
     by_task = of_each_task(cells).values()
     mean = np.mean([np.mean([apart(cell, way)["points"] for cell in t]) for t in by_task])
-    errors = [math.sqrt(sum(error(apart(cell, way)) ** 2 for cell in t)) / len(t) for t in by_task]
+    errors = [np.mean([error(apart(cell, way)) for cell in t]) for t in by_task]
     half = HALF_WIDTH * math.sqrt(sum(one**2 for one in errors)) / len(errors)
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
