@@ -158,9 +158,17 @@ def _lines(path: Path, text: str) -> list[tuple[int, object]]:
                 found.append((number, json.loads(line)))
             except (ValueError, RecursionError) as exc:
                 raise DataError(
-                    f"{path}, line {number} is not JSON: {exc}", hint="write one object a line"
+                    f"{path}, line {number} is not JSON: {_in_one_line(exc)}",
+                    hint="write one object a line",
                 ) from exc
     return found
+
+
+def _in_one_line(error: Exception) -> str:
+    """What a parser of one line says, without the number that it gives to that line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return str(error)
 
 
 def _from_objects(path: Path, objects: list[tuple[int, object]]) -> Table:

@@ -152,7 +152,11 @@ class TestRefusals:
             ("rows.json", '{"text": "a"}\n{"text": "b"}', ["not JSON", ".jsonl"]),
             ("rows.json", "[" * 100_000, ["not JSON"]),
             ("rows.json", "[1, 2]", ["row 1", "int"]),
-            ("rows.jsonl", '{"text": "a", "label": 0}\n{"text": ', ["line 2", "not JSON"]),
+            (
+                "rows.jsonl",
+                '{"text": "a", "label": 0}\n{"text": ',
+                ["line 2", "not JSON", "at column 10"],
+            ),
             ("rows.jsonl", '{"text": "a", "label": 0}\n\n["b", 1]\n', ["row 3", "list"]),
             ("rows.jsonl", "[" * 100_000, ["line 1", "not JSON"]),
             ("rows.jsonl", '{"text": ' + "9" * 5000 + "}", ["line 1", "not JSON"]),
