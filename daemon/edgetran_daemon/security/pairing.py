@@ -35,6 +35,13 @@ TRIES = 3
 MOST_BYTES = 64 << 10
 FOLDER = "pairing"  # below the daemon's state
 HANG_UP_S = 1.0
+EXAMPLES = """\
+examples:
+  edgetran-daemon pair --listen 0.0.0.0:50052  then, on the client:
+                                               edgetran device pair BOARD:50051
+  edgetran-daemon pair --role infer --minutes 15
+  edgetran-daemon pair --revoke laptop
+"""
 
 
 class PairingService(PairingServiceServicer):
@@ -91,7 +98,10 @@ def pair(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog="edgetran-daemon pair", description="Lets one client in, by a code shown here."
+        prog="edgetran-daemon pair",
+        description="Lets one client in, by a code shown here.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
     add("--listen", default="127.0.0.1:50052", metavar="HOST:PORT", help="where the client comes")

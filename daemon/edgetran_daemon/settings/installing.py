@@ -21,6 +21,12 @@ SYSUSERS_TEXT = f'u {unit.USER} - "edgetran-daemon" {unit.STATE}\n'
 PROGRAM = (sys.executable, "-m", "edgetran_daemon")
 HOMES = ("/home", "/root", "/run/user")
 EXECUTE_BY_OTHERS = 0o001
+EXAMPLES = """\
+examples:
+  edgetran-daemon install --user --dry-run     see what would be written
+  sudo /opt/edgetran/bin/edgetran-daemon install
+                                               for the whole machine
+"""
 
 
 def install(arguments: Sequence[str]) -> None:
@@ -45,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="edgetran-daemon install",
         description="Writes a systemd unit and a file of settings; settings there are kept.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
     add("--user", action="store_true", help="for this user's own systemd, without root")

@@ -38,7 +38,13 @@ bundle.add_command(copy)
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def show(path: Path, as_json: bool) -> None:
-    """What the bundle PATH holds: task, variants, claims, files."""
+    """What the bundle PATH holds: task, variants, claims, files.
+
+    \b
+    Examples:
+      edgetran bundle show demo/run/bundle.tar
+      edgetran bundle show demo/run/bundle.tar --json
+    """
     from edgetran_protos.bundle import Bundle
 
     from edgetran_host.cli.show_bundle import show_bundle
@@ -112,7 +118,11 @@ def sign(
 @bundle.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "--curve", type=click.Choice(["p256", "p384", "p521"]), default="p256", show_default=True
+    "--curve",
+    type=click.Choice(["p256", "p384", "p521"]),
+    default="p256",
+    show_default=True,
+    help="Elliptic curve of the key (ECDSA).",
 )
 @json_option
 def keygen(path: Path, curve: str, as_json: bool) -> None:
@@ -133,7 +143,12 @@ def keygen(path: Path, curve: str, as_json: bool) -> None:
 @click.argument("after", type=click.Path(path_type=Path))
 @json_option
 def diff(before: Path, after: Path, as_json: bool) -> None:
-    """What changes from the bundle BEFORE to AFTER; exit status 3 when anything does."""
+    """What changes from the bundle BEFORE to AFTER; exit status 3 when anything does.
+
+    \b
+    Examples:
+      edgetran bundle diff old/bundle.tar new/bundle.tar
+    """
     from edgetran_protos.bundle import Bundle
 
     from edgetran_host.cli.show_bundle import show_differences
@@ -147,7 +162,12 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
 @bundle.command()
 def schema() -> None:
-    """The JSON Schema of the card: what a bundle says of its model, and what it claims."""
+    """The JSON Schema of the card: what a bundle says of its model, and what it claims.
+
+    \b
+    Examples:
+      edgetran bundle schema > card.schema.json
+    """
     from edgetran_host.cli.show import print_json
     from edgetran_host.inspecting import card_schema
 

@@ -12,13 +12,29 @@ from edgetran_host.cli.options import attempts_option, json_option, patience_opt
 @click.command()
 @click.option("--target", "targets", multiple=True, required=True, help="Board; may be repeated.")
 @click.option("--designs", required=True, metavar="N|FILE", help="How many to draw, or a list.")
-@click.option("--campaign", "folder", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--campaign",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder that keeps the plan and all records.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn designs.")
-@click.option("--length", type=click.IntRange(1, 4096), default=128, show_default=True)
+@click.option(
+    "--length", type=click.IntRange(1, 4096), default=128, show_default=True, help="Tokens a row."
+)
 @click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
-@click.option("--blocks", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Timed blocks of a design.",
+)
 @attempts_option
-@click.option("--batch-size", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 256), default=1, show_default=True, help="Rows a run."
+)
 @patience_option
 @json_option
 def campaign(

@@ -80,7 +80,13 @@ from edgetran_host.cli.options import json_option, threads_option
 @click.option(
     "--train-rows", type=click.IntRange(64), default=None, help="Use so many training rows only."
 )
-@click.option("--random-seed", type=int, default=0, show_default=True)
+@click.option(
+    "--random-seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of row order, new weights and the search's draws.",
+)
 @rollout_options
 @threads_option
 @json_option

@@ -30,7 +30,13 @@ def device() -> None:
 @device.command("list")
 @json_option
 def list_devices(as_json: bool) -> None:
-    """The catalogue and the boards that were added."""
+    """The catalogue and the boards that were added.
+
+    \b
+    Examples:
+      edgetran device list
+      edgetran device list --json
+    """
     import edgetran_devices
     from edgetran import AddressBook
     from edgetran_protos.errors import UnknownTarget
@@ -50,7 +56,13 @@ def list_devices(as_json: bool) -> None:
 @threads_option
 @json_option
 def info(target: str, threads: int | None, as_json: bool) -> None:
-    """What TARGET is: hardware, runtimes, sensors, deployed models."""
+    """What TARGET is: hardware, runtimes, sensors, deployed models.
+
+    \b
+    Examples:
+      edgetran device info nano
+      edgetran device info 192.0.2.7:50051 --json
+    """
     import edgetran
 
     from edgetran_host.cli.show import calibrated_model, show_board
@@ -119,7 +131,12 @@ def lease(target: str, wait: bool, priority: int, ttl_s: float, holder: str, as_
 @click.argument("target")
 @json_option
 def queue(target: str, as_json: bool) -> None:
-    """Who has TARGET and who waits for it."""
+    """Who has TARGET and who waits for it.
+
+    \b
+    Examples:
+      edgetran device queue kitchen
+    """
     import edgetran
 
     from edgetran_host.cli.show_leases import show_queue
@@ -132,7 +149,12 @@ def queue(target: str, as_json: bool) -> None:
 @click.argument("target")
 @json_option
 def release(target: str, as_json: bool) -> None:
-    """End the lease of TARGET, whoever has it; what is measured under it stops."""
+    """End the lease of TARGET, whoever has it; what is measured under it stops.
+
+    \b
+    Examples:
+      edgetran device release kitchen
+    """
     import edgetran
     from edgetran_protos.errors import UsageError
 
@@ -197,7 +219,12 @@ def calibrate(
 @click.argument("address")
 @json_option
 def add(name: str, address: str, as_json: bool) -> None:
-    """Remember that board NAME answers at ADDRESS (host:port)."""
+    """Remember that board NAME answers at ADDRESS (host:port).
+
+    \b
+    Examples:
+      edgetran device add kitchen 192.0.2.7:50051
+    """
     import edgetran
 
     from edgetran_host.cli.show import show_added
@@ -219,8 +246,9 @@ def pair(address: str, code: str, at: str, own_name: str, name: str, as_json: bo
     """Become a trusted client of the board whose daemon serves at ADDRESS (host:port).
 
     \b
-    On the board, first:
-      edgetran-daemon pair --listen 0.0.0.0:50052
+    Examples:
+      edgetran-daemon pair --listen 0.0.0.0:50052          (on the board, first)
+      edgetran device pair 192.0.2.7:50051 --name kitchen
     """
     from edgetran import AddressBook
     from edgetran import pairing as pairing_with
@@ -237,7 +265,12 @@ def pair(address: str, code: str, at: str, own_name: str, name: str, as_json: bo
 @click.argument("name")
 @json_option
 def remove(name: str, as_json: bool) -> None:
-    """Forget the address of board NAME."""
+    """Forget the address of board NAME.
+
+    \b
+    Examples:
+      edgetran device remove kitchen
+    """
     from edgetran import AddressBook
 
     from edgetran_host.cli.show import show_removed
@@ -262,7 +295,12 @@ def trust() -> None:
 @click.argument("target")
 @json_option
 def list_signers(target: str, as_json: bool) -> None:
-    """Whom TARGET trusts, whom it did, and whether it asks for a signature."""
+    """Whom TARGET trusts, whom it did, and whether it asks for a signature.
+
+    \b
+    Examples:
+      edgetran device trust list kitchen
+    """
     import edgetran
 
     from edgetran_host.cli.show_signers import show_signers
@@ -277,7 +315,13 @@ def list_signers(target: str, as_json: bool) -> None:
 @click.option("--name", default="", help="What the board calls it; the file's name by default.")
 @json_option
 def add_signer(target: str, file: Path, name: str, as_json: bool) -> None:
-    """Have TARGET trust FILE: a public key (.pub of `bundle keygen`), or a CA's certificates."""
+    """Have TARGET trust FILE: a public key (.pub of `bundle keygen`), or a CA's certificates.
+
+    \b
+    Examples:
+      edgetran device trust add kitchen release.pub
+      edgetran device trust add kitchen team-ca.crt --name team
+    """
     import edgetran
 
     from edgetran_host.cli.show_signers import show_added_signers
@@ -293,7 +337,13 @@ def add_signer(target: str, file: Path, name: str, as_json: bool) -> None:
 @click.option("--revoke", is_flag=True, help="Refuse it from now on, whoever vouches for it.")
 @json_option
 def remove_signer(target: str, name: str, revoke: bool, as_json: bool) -> None:
-    """Have TARGET trust NAME no longer; what serves goes on until it is loaded again."""
+    """Have TARGET trust NAME no longer; what serves goes on until it is loaded again.
+
+    \b
+    Examples:
+      edgetran device trust remove kitchen release
+      edgetran device trust remove kitchen release --revoke
+    """
     import edgetran
 
     from edgetran_host.cli.show_signers import show_removed_signer

@@ -44,7 +44,13 @@ def fleet() -> None:
 @pace_options
 @json_option
 def status(path: Path, ask: bool, at_once: int, patience_s: float, as_json: bool) -> None:
-    """Each board of FLEET: what was promised, what it delivers, how it ended."""
+    """Each board of FLEET: what was promised, what it delivers, how it ended.
+
+    \b
+    Examples:
+      edgetran fleet status fleet.toml
+      edgetran fleet status fleet.toml --ask --json
+    """
     from edgetran_host.cli.fleet_tables import show_fleet
     from edgetran_host.fleet.fleet_file import read_fleet
     from edgetran_host.fleet.plan import Pace
@@ -76,7 +82,13 @@ def resume(
     patience_s: float,
     as_json: bool,
 ) -> None:
-    """On with the last rollout: broken-off work, boards that were away, boards that are new."""
+    """On with the last rollout: broken-off work, boards that were away, boards that are new.
+
+    \b
+    Examples:
+      edgetran fleet resume fleet.toml
+      edgetran fleet resume fleet.toml --again --follow
+    """
     from edgetran_host.fleet.fleet_file import read_fleet
     from edgetran_host.fleet.plan import Pace
     from edgetran_host.fleet.running import resume as go_on
@@ -89,11 +101,21 @@ def resume(
 
 @fleet.command()
 @fleet_argument
-@click.option("--reason", default="taken back by hand", show_default=True)
+@click.option(
+    "--reason",
+    default="taken back by hand",
+    show_default=True,
+    help="What the fleet's report says of it.",
+)
 @pace_options
 @json_option
 def rollback(path: Path, reason: str, at_once: int, patience_s: float, as_json: bool) -> None:
-    """Take back all that the last rollout to FLEET changed."""
+    """Take back all that the last rollout to FLEET changed.
+
+    \b
+    Examples:
+      edgetran fleet rollback fleet.toml --reason "wrong labels"
+    """
     from edgetran_host.cli.fleet_tables import show_fleet
     from edgetran_host.fleet.fleet_file import read_fleet
     from edgetran_host.fleet.plan import Pace

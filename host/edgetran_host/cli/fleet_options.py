@@ -130,7 +130,11 @@ def rollout_options(function: F) -> F:
             "--canary", default="", metavar="TASK", help="Ask every board dev rows of a task."
         ),
         click.option(
-            "--canary-rows", type=click.IntRange(1, 10_000), default=100, show_default=True
+            "--canary-rows",
+            type=click.IntRange(1, 10_000),
+            default=100,
+            show_default=True,
+            help="Of the dev rows of --canary.",
         ),
         click.option(
             "--measure/--no-measure",

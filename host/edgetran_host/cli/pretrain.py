@@ -23,8 +23,19 @@ from edgetran_host.cli.options import json_option, threads_option
 @click.option("--steps", type=click.IntRange(1), default=None, help="How many steps to take.")
 @click.option("--tokens", type=click.IntRange(1), default=None, help="How many tokens to read.")
 @click.option("--for", "period", default=None, metavar="30min", help="How long to train.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--vocabulary", type=click.IntRange(100), default=8192, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder to train in; in the end a seed.",
+)
+@click.option(
+    "--vocabulary",
+    type=click.IntRange(100),
+    default=8192,
+    show_default=True,
+    help="Word pieces that a new tokenizer learns from the text.",
+)
 @click.option("--tokenizer", default=None, metavar="FILE", help="Use this one; learn none.")
 @click.option(
     "--positions",
@@ -33,8 +44,16 @@ from edgetran_host.cli.options import json_option, threads_option
     show_default=True,
     help="How heads know places; absolute is faster on boards.",
 )
-@click.option("--sequence-length", type=click.IntRange(4, 4096), default=128, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option(
+    "--sequence-length",
+    type=click.IntRange(4, 4096),
+    default=128,
+    show_default=True,
+    help="Tokens a row.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Rows a step."
+)
 @click.option(
     "--accumulate",
     type=click.IntRange(1),
@@ -42,12 +61,48 @@ from edgetran_host.cli.options import json_option, threads_option
     show_default=True,
     help="Parts a batch is computed in; more need less memory.",
 )
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3)
-@click.option("--warm-up", type=click.FloatRange(0, 1), default=0.06, show_default=True)
-@click.option("--dropout", type=click.FloatRange(0, 0.9), default=0.1, show_default=True)
-@click.option("--random-seed", type=int, default=0, show_default=True)
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="The highest, at the end of the warm-up; from there it falls to nothing.",
+)
+@click.option(
+    "--warm-up",
+    type=click.FloatRange(0, 1),
+    default=0.06,
+    show_default=True,
+    help="Share of the training in which the rate rises.",
+)
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 0.9),
+    default=0.1,
+    show_default=True,
+    help="Share of activations that a step leaves out.",
+)
+@click.option(
+    "--random-seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the first weights, the rows' order and the masks.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of matrix products; auto: bf16 on GPUs and CPUs with instructions for it, else fp32.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto: on a GPU that PyTorch can use, else on the CPU.",
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model first (GPUs).")
 @threads_option
 @json_option

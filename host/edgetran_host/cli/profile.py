@@ -25,7 +25,13 @@ from edgetran_host.cli.options import attempts_option, json_option, threads_opti
     "--out", type=click.Path(path_type=Path), default=None, help="Where to keep the record."
 )
 @click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
-@click.option("--blocks", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Timed blocks at least.",
+)
 @click.option(
     "--max-blocks",
     type=click.IntRange(1, 100),
@@ -41,7 +47,9 @@ from edgetran_host.cli.options import attempts_option, json_option, threads_opti
     help="Of the median's interval, as a share of it.",
 )
 @attempts_option
-@click.option("--batch-size", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 256), default=1, show_default=True, help="Rows a run."
+)
 @click.option(
     "--length",
     type=click.IntRange(1, 4096),

@@ -36,7 +36,13 @@ def runs() -> None:
 @runs_option
 @json_option
 def list_runs(folder: Path, as_json: bool) -> None:
-    """Every run, search and pre-training: its request and how far it came."""
+    """Every run, search and pre-training: its request and how far it came.
+
+    \b
+    Examples:
+      edgetran runs list
+      edgetran runs list --runs other/runs --json
+    """
     from edgetran_host.cli.show import show_runs
     from edgetran_host.job.running import find_runs
 
@@ -49,7 +55,13 @@ def list_runs(folder: Path, as_json: bool) -> None:
 @runs_option
 @json_option
 def show(run: str | None, folder: Path, as_json: bool) -> None:
-    """The final table of RUN (a name or a directory; default: the newest), or a search's."""
+    """The final table of RUN (a name or a directory; default: the newest), or a search's.
+
+    \b
+    Examples:
+      edgetran runs show
+      edgetran runs show intents-nano-0a1b2c3d --json
+    """
     from edgetran_host.cli.result_table import show_result
     from edgetran_host.job.running import finished_result
 

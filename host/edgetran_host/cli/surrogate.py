@@ -72,7 +72,13 @@ def surrogate() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the candidates.")
 @click.option("--runs", type=click.IntRange(1, 200_000), default=None, help="Runs a block.")
-@click.option("--blocks", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="Timed blocks of a design.",
+)
 @attempts_option
 @patience_option
 @json_option
@@ -123,7 +129,13 @@ def learn(
 @click.option("--start-from", "start", metavar="MODEL", help="Only move MODEL to the new rows.")
 @json_option
 def fit(data: tuple[Path, ...], out: Path, start: str | None, as_json: bool) -> None:
-    """Learn a surrogate from the rows of DATA, files of one board."""
+    """Learn a surrogate from the rows of DATA, files of one board.
+
+    \b
+    Examples:
+      edgetran surrogate fit rows.json --out board.json
+      edgetran surrogate fit new-rows.json --start-from board.json --out board.json
+    """
     from edgetran_host.cli.surrogate_tables import show_surrogate
     from edgetran_host.surrogates.recalibrating import recalibrate
     from edgetran_host.surrogates.rows import read_rows
@@ -143,7 +155,12 @@ def fit(data: tuple[Path, ...], out: Path, start: str | None, as_json: bool) -> 
 @out_option
 @json_option
 def recalibrate_model(model: str, data: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Move MODEL to a new set-up of its board by a few rows (five are enough)."""
+    """Move MODEL to a new set-up of its board by a few rows (five are enough).
+
+    \b
+    Examples:
+      edgetran surrogate recalibrate rpi4 five-rows.json --out mine.json
+    """
     from edgetran_host.cli.surrogate_tables import show_surrogate
     from edgetran_host.surrogates.recalibrating import recalibrate
     from edgetran_host.surrogates.rows import read_rows
@@ -160,7 +177,13 @@ def recalibrate_model(model: str, data: tuple[Path, ...], out: Path, as_json: bo
 @data_argument
 @json_option
 def score_model(model: str, data: tuple[Path, ...], as_json: bool) -> None:
-    """How well MODEL foretells the rows of DATA."""
+    """How well MODEL foretells the rows of DATA.
+
+    \b
+    Examples:
+      edgetran surrogate score board.json other-rows.json
+      edgetran surrogate score nano:gpu rows.json --json
+    """
     from edgetran_host.cli.surrogate_tables import show_scores
     from edgetran_host.surrogates.rows import read_rows
     from edgetran_host.surrogates.scoring import score
@@ -173,7 +196,13 @@ def score_model(model: str, data: tuple[Path, ...], as_json: bool) -> None:
 @model_argument
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Costs, effects, interval, confidence and learning curve of MODEL."""
+    """Costs, effects, interval, confidence and learning curve of MODEL.
+
+    \b
+    Examples:
+      edgetran surrogate show rpi4
+      edgetran surrogate show board.json
+    """
     from edgetran_host.cli.surrogate_tables import show_surrogate
     from edgetran_host.surrogates.shipped import find_model
 
@@ -186,7 +215,13 @@ def show(model: str, as_json: bool) -> None:
 @click.option("--board", default="", help="Whose datasheet helps: a name of `device list`.")
 @json_option
 def borrow(data: tuple[Path, ...], out: Path, board: str, as_json: bool) -> None:
-    """Start a new board from a few rows, with other boards' costs; from none, with --board."""
+    """Start a new board from a few rows, with other boards' costs; from none, with --board.
+
+    \b
+    Examples:
+      edgetran surrogate borrow few-rows.json --board nano --out nano.json
+      edgetran surrogate borrow --board nano --out nano.json
+    """
     from edgetran_protos.errors import UsageError
 
     from edgetran_host.cli.surrogate_tables import show_surrogate
@@ -219,7 +254,12 @@ def borrow(data: tuple[Path, ...], out: Path, board: str, as_json: bool) -> None
 @data_argument
 @out_option
 def plot(model: str, data: tuple[Path, ...], out: Path) -> None:
-    """A page: predicted against measured, the learning curve, latency over depth and width."""
+    """A page: predicted against measured, the learning curve, latency over depth and width.
+
+    \b
+    Examples:
+      edgetran surrogate plot board.json rows.json --out board.html
+    """
     from edgetran_host.surrogates.contours import designs_of
     from edgetran_host.surrogates.plots import write_page
     from edgetran_host.surrogates.rows import read_rows

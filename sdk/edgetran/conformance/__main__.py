@@ -27,6 +27,11 @@ from edgetran.conformance.server import Server, details, status
 
 UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 Check = Callable[[Server], None]
+EXAMPLES = """\
+examples:
+  python -m edgetran.conformance 127.0.0.1:50051
+  python -m edgetran.conformance unix:/run/edgetran.sock --model intents --disturb
+"""
 
 
 def outcomes(server: Server, disturb: bool = False) -> Iterator[Outcome]:
@@ -102,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m edgetran.conformance",
         description="Checks a server of the Open Inference Protocol v2 from outside.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = found.add_argument
     add("address", help="HOST:PORT or unix:PATH of any gRPC server of the protocol")
