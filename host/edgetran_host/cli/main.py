@@ -36,6 +36,11 @@ COMMANDS = {  # verb -> module:attribute, imported only when asked for
     "dashboard": ("edgetran_host.cli.dashboard:dashboard", "Show boards and runs as a page."),
 }
 
+PARAGRAPHS = {  # of a help, with a blank line between them
+    "padding_helptext_first_line": (0, 1, 1, 0),
+    "text_paragraph_linebreaks": "\n\n",
+}
+
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
@@ -62,6 +67,7 @@ def _asks_for_overview() -> bool:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.rich_config(PARAGRAPHS)
 @click.version_option(package_name="edgetran-host", prog_name="edgetran")
 def cli() -> None:
     """Transformers for small boards: search, train, export, deploy, measure.

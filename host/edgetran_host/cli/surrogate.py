@@ -24,6 +24,8 @@ out_option = click.option(
 def surrogate() -> None:
     """Foretell latency, energy and peak power from measured designs.
 
+    MODEL is a file, or a board whose surrogate comes with edgetran: rpi4, nano:gpu.
+
     \b
     Examples:
       edgetran surrogate learn --target nano --budget 40 --out nano.json
@@ -33,8 +35,6 @@ def surrogate() -> None:
       edgetran surrogate recalibrate rpi4 five-rows.json --out mine.json
       edgetran surrogate borrow few-rows.json --board nano --out nano.json
       edgetran surrogate plot board.json rows.json --out board.html
-
-    MODEL is a file, or a board whose surrogate comes with edgetran: rpi4, nano:gpu.
     """
 
 
