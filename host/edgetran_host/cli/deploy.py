@@ -12,7 +12,7 @@ from edgetran.progress import OnProgress
 
 from edgetran_host.cli.bundle_transfer import insecure_option
 from edgetran_host.cli.fleet_options import RolloutOptions, rollout_options
-from edgetran_host.cli.options import json_option, threads_option
+from edgetran_host.cli.options import json_option, rows_options, threads_option
 
 
 @click.command()
@@ -71,15 +71,7 @@ from edgetran_host.cli.options import json_option, threads_option
     default=None,
     help="Run directory; default: runs/<task>-<target>-<id>.",
 )
-@click.option(
-    "--sequence-length",
-    type=click.IntRange(4, 512),
-    default=None,
-    help="Tokens a sentence; default: covers 99 % of the rows.",
-)
-@click.option(
-    "--train-rows", type=click.IntRange(64), default=None, help="Use so many training rows only."
-)
+@rows_options
 @click.option(
     "--random-seed",
     type=int,

@@ -53,3 +53,20 @@ def storage_option(function: F) -> F:
         metavar="URL",
         help="Where the search's trials lie; needed when that address has a password.",
     )(function)
+
+
+def rows_options(function: F) -> F:
+    """How much of a task is trained on, and how much of each text."""
+    length = click.option(
+        "--sequence-length",
+        type=click.IntRange(4, 512),
+        default=None,
+        help="Tokens a sentence; default: covers 99 % of the rows.",
+    )
+    rows = click.option(
+        "--train-rows",
+        type=click.IntRange(64),
+        default=None,
+        help="Use so many training rows only.",
+    )
+    return length(rows(function))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option
+from edgetran_host.cli.options import json_option, rows_options
 
 if TYPE_CHECKING:  # they bring NumPy and the spaces
     from edgetran_host.cli.search_view import View
@@ -87,15 +87,7 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
     show_default=True,
     help="What trainings of each fidelity are.",
 )
-@click.option(
-    "--sequence-length",
-    type=click.IntRange(4, 512),
-    default=None,
-    help="Tokens a sentence; default: covers 99 % of the rows.",
-)
-@click.option(
-    "--train-rows", type=click.IntRange(64), default=None, help="Use so many training rows only."
-)
+@rows_options
 @click.option(
     "--random-seed",
     type=click.IntRange(0),
