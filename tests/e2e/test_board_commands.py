@@ -169,7 +169,10 @@ def test_a_board_says_what_it_is(shell: Shell, nano: str) -> None:
     info = shell.edgetran("device", "info", nano, "--threads", "1", "--json").json
     assert (info["board"], info["unit"], info["emulated"]) == ("jetson-nano", "cpu", True)
     assert (info["threads"], info["deployments"][0]["state"]) == (1, "serving")
+    there = shell.edgetran("device", "info", info["address"], "--json").json
+    assert there["deployments"][0]["since_unix_s"] == info["deployments"][0]["since_unix_s"]
     text = shell.edgetran("device", "info", nano).out
+    assert info["address"] in text
     for word in ("EMULATED", "NVIDIA Jetson Nano", "onnxruntime", "tiny", "serving"):
         assert word in text
 

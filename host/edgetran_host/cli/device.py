@@ -56,7 +56,7 @@ def list_devices(as_json: bool) -> None:
 @threads_option
 @json_option
 def info(target: str, threads: int | None, as_json: bool) -> None:
-    """What TARGET is: hardware, runtimes, sensors, deployed models.
+    """What TARGET is: address, hardware, runtimes, sensors, deployed models.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def info(target: str, threads: int | None, as_json: bool) -> None:
     with edgetran.connect(target, threads=threads) as board:
         found = board.describe()
         model = None if found.emulated else calibrated_model(target, found.unit)
-        show_board(found, board.deployments(), model, as_json=as_json)
+        show_board(found, board.address, board.deployments(), model, as_json=as_json)
 
 
 @device.command()

@@ -143,16 +143,22 @@ def calibrated_model(target: str, unit: str) -> UnitModel | None:
 
 
 def show_board(
-    board: BoardInfo, deployments: Sequence[Deployment], model: UnitModel | None, *, as_json: bool
+    board: BoardInfo,
+    address: str,
+    deployments: Sequence[Deployment],
+    model: UnitModel | None,
+    *,
+    as_json: bool,
 ) -> None:
     """model: what a calibration found."""
     calibrated = dict(model.measured) if model else None
     if as_json:
         deployed = [asdict(one) for one in deployments]
-        print_json({**asdict(board), "calibrated": calibrated, "deployments": deployed})
+        found = {**asdict(board), "address": address}
+        print_json({**found, "calibrated": calibrated, "deployments": deployed})
         return
     console = Console(highlight=False, emoji=False)  # an address holds colons
-    console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit})")
+    console.print(f"[bold]{escape(board.title)}[/bold] ({board.unit}) at {escape(address)}")
     if board.emulated:
         console.print(f"EMULATED on {board.host_platform}: {MODELLED_NOTE[2:]}")
         console.print(f"calibration: {board.calibration}")
