@@ -361,6 +361,13 @@ def test_folders_and_files_that_are_no_bundle(shell: Shell, tmp_path: Path) -> N
         assert "bundle" in shell.refused("deploy", "--target", "nano", "--bundle", str(path))
 
 
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_a_record_that_is_not_there(shell: Shell, command: str, tmp_path: Path) -> None:
+    folder = tmp_path / "absent"
+    for path in (folder, folder / "record.json"):
+        assert f"no record in {folder}\n" in shell.refused(command, str(path))
+
+
 def test_a_model_whose_answers_changed_is_not_served(
     shell: Shell, nano: str, tmp_path: Path, tiny: ModuleType
 ) -> None:

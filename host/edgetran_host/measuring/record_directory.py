@@ -77,7 +77,7 @@ class RecordDirectory:
 
 def read_record(path: Path) -> Record:
     """RECORD, or its record.json. Raises DataError when it is none, or pieces are gone."""
-    folder = path if path.is_dir() else path.parent
+    folder = path.parent if path.name == DOCUMENT else path
     file = folder / DOCUMENT
     if not file.exists():
         if (folder / UNFINISHED).exists():
