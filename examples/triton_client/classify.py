@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 ROWS = 16  # a request
 UNDER_WAY = 4  # requests
 ANSWER_S = 30
+BOARD = "edgetran-board"  # what every board's certificate calls it, whatever its address
 
 
 def main() -> None:
@@ -29,7 +30,10 @@ def main() -> None:
     files = dict(
         zip(("root_certificates", "certificate_chain", "private_key"), asked.encrypted or ())
     )
-    client = triton.InferenceServerClient(asked.address, ssl=bool(files), **files)
+    named = [("grpc.ssl_target_name_override", BOARD)] if files else None
+    client = triton.InferenceServerClient(
+        asked.address, ssl=bool(files), channel_args=named, **files
+    )
     name = f"{asked.model}:text"
     if not client.is_model_ready(name):
         sys.exit(f"{asked.address} does not serve {name}; it has {', '.join(served(client))}")

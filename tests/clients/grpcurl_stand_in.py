@@ -21,14 +21,19 @@ from grpc_tools import protoc
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("-plaintext", action="store_true", required=True)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("-plaintext", action="store_true")
+    how.add_argument("-cacert", type=Path)
+    parser.add_argument("-cert", type=Path)
+    parser.add_argument("-key", type=Path)
+    parser.add_argument("-authority")
     parser.add_argument("-import-path")
     parser.add_argument("-proto")
     parser.add_argument("-d", required=True)
     parser.add_argument("address")
     parser.add_argument("method")
     asked = parser.parse_args()
-    with grpc.insecure_channel(asked.address) as channel:
+    with opened(asked) as channel:
         if asked.proto:
             pool = compiled(asked.import_path, asked.proto)
         else:
@@ -47,6 +52,14 @@ def main() -> None:
             print(json_format.MessageToJson(call(request, timeout=30)))
         except grpc.RpcError as error:
             sys.exit(f"ERROR:\n  Code: {error.code()}\n  Message: {error.details()}")
+
+
+def opened(asked: argparse.Namespace) -> grpc.Channel:
+    if asked.plaintext:
+        return grpc.insecure_channel(asked.address)
+    files = (path.read_bytes() for path in (asked.cacert, asked.key, asked.cert))
+    named = [("grpc.ssl_target_name_override", asked.authority)] if asked.authority else None
+    return grpc.secure_channel(asked.address, grpc.ssl_channel_credentials(*files), named)
 
 
 def compiled(folder: str, file: str) -> descriptor_pool.DescriptorPool:

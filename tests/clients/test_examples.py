@@ -12,12 +12,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
+import edgetran
 import pytest
+from edgetran_daemon.security.certificates import Certificates
+from edgetran_protos.bundle import Bundle
+
+from tests.e2e.test_pairing import guarded, let_in
 
 pytestmark = pytest.mark.slow
 
@@ -214,7 +219,7 @@ def test_every_line_for_grpcurl(
 ) -> None:
     environment, _ = grpcurl
     page = (examples / "from_the_shell" / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in page.splitlines() if line.startswith("grpcurl ")]
+    lines = [line for line in page.splitlines() if line.startswith("grpcurl -plaintext")]
     assert len(lines) == 6
     for line in lines:
         if "Telemetry" not in line:  # which does not end
@@ -222,6 +227,37 @@ def test_every_line_for_grpcurl(
             done = run(*shlex.split(asked), env=environment)
             assert done.returncode == 0, (line, done.stderr)
             assert isinstance(json.loads(done.stdout), dict)
+
+
+@pytest.fixture
+def paired_board(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Path]]:
+    """Its address, and the files of the pairing with it."""
+    monkeypatch.setenv("EDGETRAN_HOME", str(tmp_path / "home"))
+    state = tmp_path / "state"
+    Certificates(state / "pairing").make()
+    with guarded(state) as place:
+        let_in(state, place)
+        with edgetran.connect(place) as board:
+            board.deploy(bundle, model="home")
+        (keys,) = (tmp_path / "home" / "paired").iterdir()
+        yield place, keys
+
+
+def test_grpcurl_and_a_board_for_paired_clients(
+    root: Path,
+    examples: Path,
+    paired_board: tuple[str, Path],
+    grpcurl: tuple[dict[str, str], Path],
+) -> None:
+    place, keys = paired_board
+    page = (examples / "from_the_shell" / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^grpcurl -cacert (?:.*\\\n)*.*$", page, re.MULTILINE)
+    asked = line.replace("$paired", str(keys)).replace("192.0.2.7:50051", place)
+    done = run("sh", "-c", asked, env=grpcurl[0], cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["board"] == "local"
 
 
 def test_a_triton_client(
@@ -237,6 +273,22 @@ def test_a_triton_client(
     absent = run(triton_python, program, address, "nobody", said=said, env=isolated)
     assert absent.returncode == 1
     assert "home:text" in absent.stderr
+
+
+def test_a_triton_client_of_a_board_for_paired_clients(
+    examples: Path,
+    paired_board: tuple[str, Path],
+    triton_python: Path,
+    isolated: dict[str, str],
+    labels: list[str],
+) -> None:
+    place, keys = paired_board
+    program = examples / "triton_client" / "classify.py"
+    files = [keys / name for name in ("authority.pem", "client.pem", "client.key")]
+    command = [triton_python, program, place, "home", "--encrypted", *files]
+    done = run(*command, said="\n".join(TEXTS), env=isolated)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == labels
 
 
 NOTEBOOK = """
