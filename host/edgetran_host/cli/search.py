@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -216,8 +215,9 @@ def _means(given: dict[str, Any]) -> Means:
     from edgetran_host.cosearch.finalists import Repeats
     from edgetran_host.cosearch.searching import Means
     from edgetran_host.cosearch.standing import Budget
+    from edgetran_host.job.units import parse
 
-    seconds = _seconds(given["time_limit"]) if given["time_limit"] else None
+    seconds = parse("time", given["time_limit"]) if given["time_limit"] else None
     return Means(
         Budget(given["trials"], given["trainings"], seconds),
         given["run_path"],
@@ -226,12 +226,3 @@ def _means(given: dict[str, Any]) -> Means:
         given["parallel"],
         Repeats(given["finalists"], given["repeats"]),
     )
-
-
-def _seconds(text: str) -> float:
-    from edgetran_protos.errors import UsageError
-
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smh])", text.strip().lower())
-    if found is None or float(found.group(1)) == 0:
-        raise UsageError(f"{text!r} is not a time", hint="write it like 90s, 30m or 2h")
-    return float(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]

@@ -11,7 +11,7 @@ FACTORS = {
     "energy": {"uj": 1e-6, "µj": 1e-6, "mj": 1e-3, "j": 1.0},
     "size": {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20},
     "power": {"mw": 1e-3, "w": 1.0},
-    "time": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
+    "time": {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 EXAMPLES = {"latency": "40ms", "energy": "300mJ", "size": "20MB", "power": "5W", "time": "30min"}
 

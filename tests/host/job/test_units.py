@@ -14,6 +14,10 @@ from edgetran_protos.errors import UsageError
         ("size", "20MB", 20e6),
         ("size", "1MiB", 2**20),
         ("power", "5W", 5.0),
+        ("time", "90s", 90.0),
+        ("time", "30m", 1800.0),
+        ("time", "30min", 1800.0),
+        ("time", "2h", 7200.0),
     ],
 )
 def test_reads_units(kind: str, text: str, value: float) -> None:
