@@ -36,7 +36,7 @@ EdgeTranError
 └── ExportError           the exported graph does not agree with the model
 
 Over gRPC an error travels as its status plus two trailing metadata entries,
-`edgetran-error` (the class name) and `edgetran-hint`.
+`edgetran-error` (the class name) and `edgetran-hint-bin`.
 """
 
 from __future__ import annotations
