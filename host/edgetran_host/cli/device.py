@@ -106,7 +106,14 @@ def sensors(target: str, self_test: bool, sensor: str, as_json: bool) -> None:
 @click.argument("target")
 @click.option("--wait", is_flag=True, help="In the board's queue while another has it.")
 @click.option("--priority", type=int, default=0, help="In the queue; larger ones come first.")
-@click.option("--ttl", "ttl_s", type=float, default=30.0, show_default=True, help="Seconds.")
+@click.option(
+    "--ttl",
+    "ttl_s",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds it outlasts a program that hangs.",
+)
 @click.option("--as", "holder", default="", help="What those who have to wait are told.")
 @json_option
 def lease(target: str, wait: bool, priority: int, ttl_s: float, holder: str, as_json: bool) -> None:

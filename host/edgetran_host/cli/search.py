@@ -44,13 +44,23 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
     show_default=True,
     help="Weights of score, latency, energy, peak, size; or: front, all trade-offs.",
 )
-@click.option("--method", default="boshcode", show_default=True, help="Or local, random, ...")
+@click.option(
+    "--method",
+    default="boshcode",
+    show_default=True,
+    help="Or local, random, legacy, optuna-tpe, optuna-gp.",
+)
 @click.option(
     "--legacy", "method", flag_value="legacy", help="--method legacy: the search as published."
 )
 @click.option("--alpha", type=click.FloatRange(0, 1), help="Share of queries by uncertainty.")
 @click.option("--beta", type=click.FloatRange(0, 1), help="Share of queries by chance.")
-@click.option("--space", default="", metavar="NAME|FILE", help="flexibert2, seed, or a TOML file.")
+@click.option(
+    "--space",
+    default="",
+    metavar="NAME|FILE",
+    help="Designs: seed, around the seed; of an oracle flexibert2, or a TOML file.",
+)
 @click.option(
     "--trials", type=click.IntRange(1), default=60, show_default=True, help="Evaluations at most."
 )
@@ -105,7 +115,11 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
 @click.option("--study", default="", help="Its name there; default: search-<task>-<id>.")
 @click.option("--engine", default="local", show_default=True, help="Trainings run on: local, ray.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Evaluations."
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Evaluations at a time.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before anything is trained.")
 @json_option
