@@ -59,6 +59,6 @@ results: $(READY) ## the table of docs/results.md: six tasks, three seeds, rival
 	@$(BIN)/python benchmarks/results_page.py runs/results/results.json runs/results/results.png
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-clients demo runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-clients .venv-peers dist demo runs .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help setup demo test test-all check protos wheels bench results clean
