@@ -52,6 +52,7 @@ TYPED_FIELDS: Mapping[str, str] = {  # where typed contents of a datatype live
     BYTES: "bytes_contents",
 }
 LENGTH = struct.Struct("<I")
+MOST_DIMENSIONS = 32  # of an array, before numpy 2
 KEPT_FORMS = 256
 KEPT_FORM_BYTES = 1024  # a longer description is read anew each time
 NOT_SHARED = SharedTensors(Regions(), 0)  # refuses every tensor that lies in shared memory
@@ -148,6 +149,11 @@ def _check(tensor: Any, data: Optional[bytes]) -> None:
     if tensor.datatype not in known:
         raise InputError(
             f"input {name!r} has datatype {tensor.datatype!r}", hint=f"known: {', '.join(known)}"
+        )
+    if len(tensor.shape) > MOST_DIMENSIONS:
+        raise InputError(
+            f"input {name!r} has {len(tensor.shape)} dimensions",
+            hint=f"at most {MOST_DIMENSIONS} are possible",
         )
     if any(size < 0 for size in tensor.shape):
         raise InputError(

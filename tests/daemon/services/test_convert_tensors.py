@@ -61,6 +61,12 @@ def _shape(size: int) -> Any:
     return request
 
 
+def _dimensions(count: int, size: int) -> Any:
+    request = infer_request(np.zeros(1, np.int64), raw=True)
+    request.inputs[0].shape[:] = [size] * count
+    return request
+
+
 def _two_of_one_name() -> Any:
     request = infer_request(np.zeros(2, np.int64), raw=True)
     request.MergeFrom(request)
@@ -90,6 +96,9 @@ def _typed(kind: str, field: str, values: list[Any], shape: list[int]) -> Any:
         _shape(3),
         _shape(-2),
         _shape(1 << 62),
+        _dimensions(70, 1),
+        _dimensions(300, 1 << 62),
+        _dimensions(1_000_000, 1 << 62),
         _two_of_one_name(),
         _raw_missing(),
         _typed("INT64", "int64_contents", [1, 2], [3]),
