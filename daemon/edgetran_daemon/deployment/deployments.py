@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -34,6 +34,7 @@ from edgetran_daemon.deployment.ledger import SERVING, Ledger, Names, Record, Sl
 from edgetran_daemon.deployment.probe import probe
 from edgetran_daemon.deployment.promise import promised_p99_s
 from edgetran_daemon.deployment.restoration import Restoration
+from edgetran_daemon.deployment.retiring import Retiring
 from edgetran_daemon.deployment.rules import DEFAULT_RULES, Rules
 from edgetran_daemon.deployment.staging import Staging
 from edgetran_daemon.deployment.standing import standing
@@ -73,7 +74,7 @@ class Deployments:
         self._rules = rules
         self._staging = Staging(store, threads, rules.serving)
         self._served: dict[str, ServedModel] = {}
-        self._retiring: set[asyncio.Future[None]] = set()
+        self._retiring = Retiring()
         self._watches: dict[str, asyncio.Future[Verdict]] = {}
         self._steady: Optional[asyncio.Future[None]] = None
         self._changing = asyncio.Lock()  # one change at a time: two models' memory, not ten
@@ -241,9 +242,7 @@ class Deployments:
         self._served[model] = staged
         self._begin_watch(model)
         if old is not None:
-            task = asyncio.ensure_future(old.close())
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring.begin(old.close())
 
     async def rollback(self, model: str, reason: str) -> Record:
         """Back to the previous bundle, which is checked like a new one."""
@@ -278,7 +277,7 @@ class Deployments:
             self._ledger.set_loaded(model, False)
             served = self._served.pop(model, None)
             if served is not None:
-                await served.close()
+                await self._retiring.to_its_end(served.close())
 
     async def remove(self, model: str) -> int:
         """Stops serving; the bytes freed."""
@@ -287,10 +286,13 @@ class Deployments:
             self._ledger.remove(model, self._clock())
             point("remove-written")
             served = self._served.pop(model, None)
-            if served is not None:
-                await served.close()
-            gone = [slot.bundle_digest for slot in names.slots()]
-            return self._store.free(gone, self.digests())
+            return await self._retiring.to_its_end(self._freed(names.slots(), served))
+
+    async def _freed(self, gone: Sequence[Slot], served: Optional[ServedModel]) -> int:
+        """The bytes of bundles that go once the model which used them has ended."""
+        if served is not None:
+            await served.close()
+        return self._store.free([slot.bundle_digest for slot in gone], self.digests())
 
     async def tidy(self, loose_s: float = LOOSE_S) -> int:
         """Removes what no deployment names and nobody asked for lately; the bytes freed."""
@@ -387,7 +389,7 @@ class Deployments:
     async def close(self) -> None:
         await self.stop_watching()
         await asyncio.gather(*(served.close() for served in self._served.values()))
-        await asyncio.gather(*self._retiring)
+        await self._retiring.close()
 
     def _names(self, model: str) -> Names:
         names = self._ledger.find(model)

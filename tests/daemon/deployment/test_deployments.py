@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ from edgetran_protos.errors import (
 
 STEPS = ["verify", "stage", "probe", "canary", "switch", "watch"]
 TEXTS = [("turn on the light",)]
+PATIENCE_S = 10.0
 
 
 def blob_store(state: Path, *bundles: Bundle) -> BlobStore:
@@ -246,6 +248,30 @@ def test_an_unloaded_model_stays_deployed_and_away_until_it_is_loaded(
             for change in (board.load, board.unload):
                 with pytest.raises(UnknownModel):
                     await change("absent")
+
+    run(work())
+
+
+@pytest.mark.parametrize(("leaving", "left"), [("unload", ["unloaded"]), ("remove", [])])
+def test_a_client_that_leaves_while_a_model_ends_leaves_no_process(
+    state: Path, first: Bundle, leaving: str, left: list[str]
+) -> None:
+    async def work() -> None:
+        async with daemon(state, first) as board:
+            await deploy(board, first)
+            _, model = board.model("home")
+            under_way = asyncio.ensure_future(model.predict(TEXTS * 500))
+            asked = asyncio.ensure_future(getattr(board, leaving)("home"))
+            await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.wait([asked])
+            assert asked.cancelled()
+            assert len((await under_way).predictions) == 500
+            deadline = time.monotonic() + PATIENCE_S
+            while psutil.Process().children() and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            assert not psutil.Process().children()
+            assert [r.state for r in board.list(history=False)] == left
 
     run(work())
 
