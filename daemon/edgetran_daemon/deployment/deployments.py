@@ -276,6 +276,7 @@ class Deployments:
             self._names(model)
             self._ledger.set_loaded(model, False)
             served = self._served.pop(model, None)
+            self._begin_watch(model)
             if served is not None:
                 await self._retiring.to_its_end(served.close())
 
@@ -286,6 +287,7 @@ class Deployments:
             self._ledger.remove(model, self._clock())
             point("remove-written")
             served = self._served.pop(model, None)
+            self._begin_watch(model)
             return await self._retiring.to_its_end(self._freed(names.slots(), served))
 
     async def _freed(self, gone: Sequence[Slot], served: Optional[ServedModel]) -> int:
@@ -335,19 +337,18 @@ class Deployments:
             log.error("the record of deployments cannot be written: %s", exc)
 
     def _begin_watch(self, model: str) -> None:
-        """Nothing to do for a model that is committed."""
-        names, served = self._ledger.find(model), self._served[model]
+        """In place of the one before. None for a model that is committed or serves no longer."""
+        names, served = self._ledger.find(model), self._served.get(model)
         before = self._watches.pop(model, None)
         if before is not None and before is not asyncio.current_task():  # it may be rolling back
             before.cancel()
-        if names is not None and names.trial is not None:
+        if served is not None and names is not None and names.trial is not None:
             served.conduct = Conduct()
             self._watches[model] = asyncio.ensure_future(self._watch(model, served, names))
 
     async def _watch(self, model: str, served: ServedModel, names: Names) -> Verdict:
-        verdict = await watched(
-            served, self._rules.watch, names.trial.p99_s if names.trial else None
-        )
+        p99_s = names.trial.p99_s if names.trial else None
+        verdict = await watched(served, self._rules.watch, p99_s)
         async with self._changing:
             if self._served.get(model) is not served:
                 return Verdict(False, "another change came before the watch ended")

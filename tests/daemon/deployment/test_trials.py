@@ -226,6 +226,23 @@ def test_followers_of_a_watch_that_is_cut_short_are_told(state: Path, make: Make
     run(work())
 
 
+@pytest.mark.parametrize("leaving", ["unload", "remove"])
+def test_followers_of_a_model_that_is_taken_away_are_told_at_once(
+    state: Path, make: Make, leaving: str
+) -> None:
+    first = make(0)
+
+    async def work() -> None:
+        async with daemon(state, LONG, first) as board:
+            follower = asyncio.ensure_future(deploy(board, first, follow=True))
+            await until(lambda: "home" in board.served)
+            await getattr(board, leaving)("home")
+            with pytest.raises(BoardError, match="cut short"):
+                await follower
+
+    run(work())
+
+
 def test_a_broken_promise_is_seen_before_the_switch(state: Path, make: Make) -> None:
     first, slow = make(0), make(1, p99_s=1e-9)
     rules = Rules(watch=LONG.watch, place=HERE)
