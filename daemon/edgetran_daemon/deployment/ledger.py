@@ -167,19 +167,22 @@ class Ledger:
             trial = trial if old.trial else None
         elif old and old.trial and old.previous:
             previous = old.previous  # the current one has not proven itself
-        self._raise_floor(model, committed_sequence)
-        self._commit({**self._names, model: Names(slot, previous, trial=trial)}, self._history)
+        names = {**self._names, model: Names(slot, previous, trial=trial)}
+        self._commit(names, self._history, self._raised(model, committed_sequence))
 
     def commit(self, model: str, reason: str, now_unix_s: float) -> None:
         """The trial of the current ended; `reason` says how."""
         names = self._names[model]
-        self._raise_floor(model, names.trial.sequence if names.trial else 0)
         record = Record.of(model, names.current.at(now_unix_s), COMMITTED, reason)
-        self._commit({**self._names, model: replace(names, trial=None)}, [*self._history, record])
+        self._commit(
+            {**self._names, model: replace(names, trial=None)},
+            [*self._history, record],
+            self._raised(model, names.trial.sequence if names.trial else 0),
+        )
 
-    def _raise_floor(self, model: str, sequence: int) -> None:
-        if sequence > self.floor(model):
-            self._floors[model] = sequence
+    def _raised(self, model: str, sequence: int) -> Mapping[str, int]:
+        """The floors once a sequence is committed."""
+        return {**self._floors, model: sequence} if sequence > self.floor(model) else self._floors
 
     def count_start(self) -> None:
         self._starts += 1
@@ -219,18 +222,24 @@ class Ledger:
     def add(self, record: Record) -> None:
         self._commit(self._names, [*self._history, record])
 
-    def _commit(self, names: Mapping[str, Names], history: list[Record]) -> None:
-        history = history[-HISTORY_LIMIT:]
+    def _commit(
+        self,
+        names: Mapping[str, Names],
+        history: list[Record],
+        floors: Optional[Mapping[str, int]] = None,
+    ) -> None:
+        """floors: None where they stay. What cannot be written changes nothing."""
+        history, floors = history[-HISTORY_LIMIT:], self._floors if floors is None else floors
         raw = {
             "schema": SCHEMA,
             "models": {model: asdict(entry) for model, entry in names.items()},
             "history": [asdict(record) for record in history],
-            "floors": self._floors,
+            "floors": dict(floors),
             "starts": self._starts,
         }
         with room(str(self._path)):
             write_atomically(self._path, canonical_json(raw), "ledger")
-        self._names, self._history = dict(names), history
+        self._names, self._history, self._floors = dict(names), history, dict(floors)
 
     def _load(self) -> None:
         try:

@@ -18,7 +18,14 @@ from edgetran_daemon.deployment.rules import Rules, WatchRule
 from edgetran_daemon.store.blobs import BlobStore
 from edgetran_daemon.store.bundles import BundleStore
 from edgetran_protos.bundle import Bundle
-from edgetran_protos.errors import BoardBusy, BoardError, CanaryFailed, OlderBundle, RolledBack
+from edgetran_protos.errors import (
+    BoardBusy,
+    BoardError,
+    CanaryFailed,
+    DiskFull,
+    OlderBundle,
+    RolledBack,
+)
 
 LONG = Rules(watch=WatchRule(seconds=600.0, requests=5))
 SHORT = Rules(watch=WatchRule(seconds=0.1))
@@ -319,6 +326,25 @@ def test_an_uncommitted_bundle_sets_no_floor(state: Path, make: Make) -> None:
     async def work() -> None:
         async with daemon(state, LONG, old, new) as board:
             await deploy(board, new)
+            await deploy(board, old)
+            assert await ask(board) == old.digest
+
+    run(work())
+
+
+def test_what_a_full_disk_keeps_from_serving_sets_no_floor(
+    small_disk: Callable[[int], Any], make: Make
+) -> None:
+    disk = small_disk(1 << 20)
+    old, new = make(0, sequence=4), make(1, sequence=5)
+
+    async def work() -> None:
+        async with daemon(disk.path, AT_ONCE, old, new) as board:
+            await deploy(board, old)
+            disk.fill()
+            with pytest.raises(DiskFull):
+                await deploy(board, new)
+            disk.make_room()
             await deploy(board, old)
             assert await ask(board) == old.digest
 
