@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from edgetran_protos.bundle import check_digest_name
 from edgetran_protos.errors import (
@@ -87,7 +87,7 @@ class BlobStore:
     def size_bytes(self) -> int:
         """Of all blobs, those that arrive among them."""
         files = (file for folder in (self._blobs, self._partial) for file in os.scandir(folder))
-        return sum(file.stat().st_size for file in files)
+        return sum(map(_size_bytes, files))
 
     def touch(self, digest: str) -> None:
         """Counts as recent from now on."""
@@ -100,8 +100,10 @@ class BlobStore:
         """Removes transfers that nobody resumed; the bytes freed."""
         freed = 0
         for path in self._partial.iterdir():
+            if path.name in self._arriving:
+                continue
             stat = path.stat()
-            if path.name not in self._arriving and now_unix_s - stat.st_mtime > older_s:
+            if now_unix_s - stat.st_mtime > older_s:
                 path.unlink()
                 point("partial-removed")
                 freed += stat.st_size
@@ -109,8 +111,7 @@ class BlobStore:
 
     def received_bytes(self, digest: str) -> int:
         """How much of a blob that is still arriving is here."""
-        path = self._partial / check_digest_name(digest)
-        return path.stat().st_size if path.is_file() else 0
+        return _size_bytes(self._partial / check_digest_name(digest))
 
     def remove(self, digest: str) -> int:
         """The bytes freed; 0 when it was not here."""
@@ -270,6 +271,14 @@ class Arrival:
     def _drop(self) -> None:
         self._partial.unlink(missing_ok=True)
         point("partial-removed")
+
+
+def _size_bytes(file: Union[Path, os.DirEntry[str]]) -> int:
+    """0 when it is not there: an arriving blob gets its name, or is dropped, at any moment."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def sync_folder(folder: Path) -> None:

@@ -185,6 +185,26 @@ def test_a_limit_of_all_blobs_together(tmp_path: Path) -> None:
     assert store.size_bytes() == 10
 
 
+def test_a_blob_that_gets_its_name_while_bytes_are_counted(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+    with store.arriving(DIGEST, len(DATA), 0) as blob:
+        blob.write(DATA)
+
+        def slow(folder: Path) -> list[os.DirEntry[str]]:
+            found = list(scandir(folder))
+            if folder.name == "partial":
+                blob.finish()  # another thread's work
+            return found
+
+        monkeypatch.setattr(os, "scandir", slow)
+        assert store.size_bytes() == 0
+    monkeypatch.undo()
+    assert store.size_bytes() == len(DATA)
+    assert store.received_bytes(DIGEST) == 0
+
+
 def test_other_files_in_the_folder_are_nobodys_blobs(store: BlobStore) -> None:
     put(store, DATA)
     for name in (".DS_Store", "lost+found", "0" * 63, "G" * 64):
