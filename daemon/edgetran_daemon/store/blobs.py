@@ -53,7 +53,7 @@ class BlobStore:
         self._max_blob_bytes = max_blob_bytes
         self._reserve_bytes = reserve_bytes
         self._limit_bytes = limit_bytes
-        self._arriving: set[str] = set()
+        self._arriving: dict[str, int] = {}  # its size when it has arrived
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True, exist_ok=True)
         for partial in self._blobs.glob(".*.partial"):  # of a signature, when the daemon was killed
@@ -166,13 +166,13 @@ class BlobStore:
             )
         self._check_offset(digest, size_bytes, offset)
         self._check_room(size_bytes - offset)
-        self._arriving.add(hexes)
+        self._arriving[hexes] = size_bytes
         try:
             places = self._partial / hexes, self._blobs / hexes
             with Arrival(digest, size_bytes, *places, offset) as arrival:
                 yield arrival
         finally:
-            self._arriving.discard(hexes)
+            del self._arriving[hexes]
 
     def _check_offset(self, digest: str, size_bytes: int, offset: int) -> None:
         received = self.received_bytes(digest)
@@ -183,11 +183,16 @@ class BlobStore:
             )
 
     def room_bytes(self) -> int:
-        """How much may still come."""
+        """How much may come beside what is arriving."""
         free_bytes = shutil.disk_usage(self._partial).free - self._reserve_bytes
         if self._limit_bytes is not None:
             free_bytes = min(free_bytes, self._limit_bytes - self.size_bytes())
-        return max(0, free_bytes)
+        return max(0, free_bytes - self._announced_bytes())
+
+    def _announced_bytes(self) -> int:
+        """What is still to come of the blobs that are arriving."""
+        files = ((self._partial / hexes, size) for hexes, size in self._arriving.items())
+        return sum(size - _size_bytes(file) for file, size in files if file.exists())
 
     def _check_room(self, more_bytes: int) -> None:
         room_bytes = self.room_bytes()

@@ -185,6 +185,19 @@ def test_a_limit_of_all_blobs_together(tmp_path: Path) -> None:
     assert store.size_bytes() == 10
 
 
+def test_clients_at_a_time_share_the_limit(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, reserve_bytes=0, limit_bytes=10)
+    with store.arriving(digest_of(b"x" * 6), 6, 0) as first:
+        first.write(b"xx")
+        assert store.room_bytes() == 4
+        with pytest.raises(DiskFull, match="room for 4"):
+            put(store, b"y" * 5)
+        first.write(b"xxxx")
+        put(store, b"y" * 4)
+        first.finish()
+    assert store.size_bytes() == 10
+
+
 def test_a_blob_that_gets_its_name_while_bytes_are_counted(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
