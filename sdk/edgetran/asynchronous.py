@@ -79,7 +79,8 @@ class AsyncBoard:
 
     async def telemetry(self, period_s: float = 1.0) -> AsyncIterator[TelemetrySample]:
         """Samples until the caller stops reading."""
-        call = self._device.Telemetry(device_pb2.TelemetryRequest(period_s=period_s))
+        with translated(self.address):
+            call = self._device.Telemetry(device_pb2.TelemetryRequest(period_s=period_s))
         try:
             with translated(self.address):
                 async for raw in call:
@@ -103,7 +104,8 @@ class AsyncBoard:
             lease_token=self.lease_token,
         )
         found = None
-        call = self._measurement.TestSensor(request, timeout=MEASURE_S)
+        with translated(self.address):
+            call = self._measurement.TestSensor(request, timeout=MEASURE_S)
         try:
             with translated(self.address):
                 async for event in call:
@@ -193,7 +195,8 @@ class AsyncBoard:
             **asked,  # type: ignore[arg-type]
         )
         records = []
-        call = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
+        with translated(self.address):
+            call = self._measurement.Measure(request, timeout=MEASURE_S * max(1, len(subjects)))
         try:
             with translated(self.address):
                 async for event in call:
@@ -252,7 +255,8 @@ class AsyncBoard:
             allow_older=allow_older,
         )
         deployed = None
-        call = self._deployment.Deploy(request, timeout=DEPLOY_S, metadata=self._fence())
+        with translated(self.address):
+            call = self._deployment.Deploy(request, timeout=DEPLOY_S, metadata=self._fence())
         try:
             with translated(self.address):
                 async for event in call:

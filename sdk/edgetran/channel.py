@@ -26,6 +26,7 @@ OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel does not wait for an old one's pause
 )
+CLOSED = ("closed channel", "channel closed", "channel is closed")  # gRPC's, of every kind of call
 HUNG_UP = "Socket closed"  # gRPC's words for a peer that was there
 
 Event = TypeVar("Event")
@@ -64,8 +65,8 @@ def translated(address: str) -> Iterator[None]:
         yield
     except grpc.RpcError as exc:
         raise to_error(exc, address) from None  # gRPC's own text is in the message
-    except ValueError as exc:
-        if "closed channel" not in str(exc).lower():
+    except (ValueError, grpc.aio.UsageError) as exc:
+        if not any(words in str(exc).lower() for words in CLOSED):
             raise
         raise _closed(address) from None
 

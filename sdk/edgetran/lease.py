@@ -186,7 +186,8 @@ class AsyncLease:
         return found
 
     async def _awaited(self) -> messages.Lease:
-        events = self._stub.AwaitLease(self._wish.request())
+        with translated(self._address):
+            events = self._stub.AwaitLease(self._wish.request())
         found = waited = None
         try:
             with translated(self._address):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from edgetran import (
     AsyncBoard,
     Board,
+    BoardError,
     BoardUnreachable,
     Bundle,
     BundleCorrupt,
@@ -204,5 +205,32 @@ def test_what_the_daemon_does_not_offer_is_said(board: Board) -> None:
 def test_a_closed_board_says_so(bundle: Bundle) -> None:
     board = Board("127.0.0.1:1")
     board.close()
-    with pytest.raises(Exception, match="is closed"):
-        board.upload(bundle)
+    asked: list[Callable[[], object]] = [
+        lambda: board.upload(bundle),
+        lambda: next(board.telemetry()),
+        lambda: board.measure([(bundle.digest, None)]),
+        lambda: board.lease(wait=True).__enter__(),
+    ]
+    for call in asked:
+        with pytest.raises(BoardError, match="is closed") as caught:
+            call()
+        assert caught.value.hint
+
+
+def test_a_closed_board_of_asyncio_says_so_too(bundle: Bundle) -> None:
+    async def work() -> None:
+        board = AsyncBoard("127.0.0.1:1")
+        await board.close()
+        asked: list[Awaitable[object]] = [
+            board.upload(bundle),
+            board.telemetry().__anext__(),
+            board.predict(["on"]),
+            board.measure([(bundle.digest, None)]),
+            board.lease(wait=True).__aenter__(),
+        ]
+        for call in asked:
+            with pytest.raises(BoardError, match="is closed") as caught:
+                await call
+            assert caught.value.hint
+
+    asyncio.run(work())
