@@ -44,8 +44,9 @@ MEASURE_S = 1800.0  # a subject
 class AsyncBoard:
     """One daemon behind one address. Made by `edgetran.connect_async`; use `async with`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, threads: Optional[int] = None) -> None:
         self.address = address
+        self._threads = threads or 0  # of measurements; 0: the daemon's choice
         self._channel = open_async_channel(address)
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
@@ -175,14 +176,19 @@ class AsyncBoard:
         self,
         subjects: Sequence[Subject],
         *,
+        warmup_runs: int = 0,
+        runs: int = 0,
+        blocks: int = 0,
+        threads: int = 0,
+        batch_size: int = 0,
+        min_block_s: float = 0.0,
+        warmup_limit_s: float = 0.0,
+        max_blocks: int = 0,
+        half_width: float = 0.0,
         on_piece: Optional[OnPiece] = None,
         on_progress: OnProgress = ignore,
-        **asked: Union[int, float],
     ) -> list[Measurement]:
-        """One record a subject, in order; bundles are sent first.
-
-        asked: as for `Board.measure`. Cancelling it stops the work on the board.
-        """
+        """As `Board.measure`. Cancelling it stops the work on the board."""
         request = measurement_pb2.MeasureRequest(
             subjects=[
                 measurement_pb2.Subject(
@@ -190,9 +196,17 @@ class AsyncBoard:
                 )
                 for bundle, variant in subjects
             ],
+            warmup_runs=warmup_runs,
+            runs=runs,
+            blocks=blocks,
+            threads=threads or self._threads,
+            batch_size=batch_size,
+            min_block_s=min_block_s,
             lease_token=self.lease_token,
+            warmup_limit_s=warmup_limit_s,
+            max_blocks=max_blocks,
+            half_width=half_width,
             samples=on_piece is not None,
-            **asked,  # type: ignore[arg-type]
         )
         records = []
         with translated(self.address):
@@ -210,6 +224,8 @@ class AsyncBoard:
                         on_progress(Progress(step.stage, step.done, step.total))
         finally:
             call.cancel()
+        if len(records) != len(subjects):
+            raise BoardError(f"{len(subjects)} subjects gave {len(records)} records")
         return records
 
     async def upload(self, bundle: Bundle, on_progress: OnProgress = ignore) -> None:

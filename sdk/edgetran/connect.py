@@ -43,7 +43,7 @@ def connect_async(
     threads: Optional[int] = None,
 ) -> AsyncBoard:
     """The same for asyncio; finding (and starting) the board happens here and blocks."""
-    return AsyncBoard(locate(target, address=address, threads=threads))
+    return AsyncBoard(locate(target, address=address, threads=threads), threads)
 
 
 def locate(

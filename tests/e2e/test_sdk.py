@@ -157,6 +157,13 @@ def test_other_threads_reach_the_measurement_not_the_running_daemon(
         record = again.measure([(bundle, None)], warmup_runs=1, runs=3, blocks=1, min_block_s=0.01)
     assert record[0].threads == 2
 
+    async def measured() -> int:
+        async with edgetran.connect_async(board.address, threads=2) as again:
+            (record,) = await again.measure([(bundle, None)], runs=3, blocks=1, min_block_s=0.01)
+        return record.threads
+
+    assert asyncio.run(measured()) == 2
+
 
 def test_deploy_and_predict(board: Board, bundle: Bundle) -> None:
     events: list[Progress] = []
