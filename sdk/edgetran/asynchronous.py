@@ -98,7 +98,8 @@ class AsyncBoard:
         on_progress: OnProgress = ignore,
     ) -> SensorReport:
         """As `Board.test_sensor`; cancelling it stops the load."""
-        request = measurement_pb2.TestSensorRequest(
+        request = convert.request(
+            measurement_pb2.TestSensorRequest,
             sensor=name,
             phase_s=phase_s,
             steps=steps,
@@ -168,7 +169,7 @@ class AsyncBoard:
 
     async def release(self, token: int) -> None:
         """Ends a lease, whoever has it. Raises LeaseLost when it has ended already."""
-        request = measurement_pb2.ReleaseLeaseRequest(token=token)
+        request = convert.request(measurement_pb2.ReleaseLeaseRequest, token=token)
         with translated(self.address):
             await self._measurement.ReleaseLease(request, timeout=ASK_S)
 
@@ -189,10 +190,13 @@ class AsyncBoard:
         on_progress: OnProgress = ignore,
     ) -> list[Measurement]:
         """As `Board.measure`. Cancelling it stops the work on the board."""
-        request = measurement_pb2.MeasureRequest(
+        request = convert.request(
+            measurement_pb2.MeasureRequest,
             subjects=[
-                measurement_pb2.Subject(
-                    bundle_digest=await self._sent(bundle, on_progress), variant=variant or ""
+                convert.request(
+                    measurement_pb2.Subject,
+                    bundle_digest=await self._sent(bundle, on_progress),
+                    variant=variant or "",
                 )
                 for bundle, variant in subjects
             ],
@@ -238,7 +242,7 @@ class AsyncBoard:
 
     async def discard(self, digest: str) -> int:
         """Drops a bundle that was sent and is not deployed; returns the bytes freed."""
-        request = deployment_pb2.DiscardRequest(bundle_digest=digest)
+        request = convert.request(deployment_pb2.DiscardRequest, bundle_digest=digest)
         with translated(self.address):
             return (
                 await self._deployment.Discard(request, timeout=ASK_S, metadata=self._fence())
@@ -263,7 +267,8 @@ class AsyncBoard:
     ) -> Deployment:
         """As `Board.deploy`; a cancelled one leaves the old model serving."""
         await self.upload(bundle, on_progress)
-        request = deployment_pb2.DeployRequest(
+        request = convert.request(
+            deployment_pb2.DeployRequest,
             model=model or bundle.card.name,
             bundle_digest=bundle.digest,
             variant=variant or "",
@@ -288,7 +293,7 @@ class AsyncBoard:
 
     async def rollback(self, model: str, reason: str = "") -> Deployment:
         """Back to the bundle that served before under this name."""
-        request = deployment_pb2.RollbackRequest(model=model, reason=reason)
+        request = convert.request(deployment_pb2.RollbackRequest, model=model, reason=reason)
         with translated(self.address):
             return convert.deployment(
                 await self._deployment.Rollback(request, timeout=DEPLOY_S, metadata=self._fence())
@@ -296,7 +301,7 @@ class AsyncBoard:
 
     async def remove(self, model: str) -> int:
         """Stops serving a model and frees its blobs; returns the bytes freed."""
-        request = deployment_pb2.RemoveRequest(model=model)
+        request = convert.request(deployment_pb2.RemoveRequest, model=model)
         with translated(self.address):
             return (
                 await self._deployment.Remove(request, timeout=ASK_S, metadata=self._fence())
@@ -304,7 +309,7 @@ class AsyncBoard:
 
     async def load(self, model: str) -> None:
         """Serves a deployed model that was unloaded."""
-        request = message("RepositoryModelLoadRequest")(model_name=model)
+        request = convert.request(message("RepositoryModelLoadRequest"), model_name=model)
         with translated(self.address):
             await inference(self._channel, "RepositoryModelLoad")(
                 request, timeout=DEPLOY_S, metadata=self._fence()
@@ -312,7 +317,7 @@ class AsyncBoard:
 
     async def unload(self, model: str) -> None:
         """Frees a model's memory; it stays deployed and is not served."""
-        request = message("RepositoryModelUnloadRequest")(model_name=model)
+        request = convert.request(message("RepositoryModelUnloadRequest"), model_name=model)
         with translated(self.address):
             await inference(self._channel, "RepositoryModelUnload")(
                 request, timeout=DEPLOY_S, metadata=self._fence()

@@ -106,7 +106,8 @@ class Board:
 
         name: of the sensor, the one in use when empty. Zeros leave the choice to the daemon.
         """
-        request = measurement_pb2.TestSensorRequest(
+        request = convert.request(
+            measurement_pb2.TestSensorRequest,
             sensor=name,
             phase_s=phase_s,
             steps=steps,
@@ -183,7 +184,7 @@ class Board:
 
     def release(self, token: int) -> None:
         """Ends a lease, whoever has it. Raises LeaseLost when it has ended already."""
-        request = measurement_pb2.ReleaseLeaseRequest(token=token)
+        request = convert.request(measurement_pb2.ReleaseLeaseRequest, token=token)
         with translated(self.address):
             self._measurement.ReleaseLease(request, timeout=ASK_S)
 
@@ -210,7 +211,8 @@ class Board:
         max_blocks: more are measured until the median's interval is within half_width.
         on_piece: gets the raw samples as they come in.
         """
-        request = measurement_pb2.MeasureRequest(
+        request = convert.request(
+            measurement_pb2.MeasureRequest,
             subjects=[self._subject(subject, on_progress) for subject in subjects],
             warmup_runs=warmup_runs,
             runs=runs,
@@ -259,7 +261,8 @@ class Board:
         what was committed under the name.
         """
         self.upload(bundle, on_progress)
-        request = deployment_messages.DeployRequest(
+        request = convert.request(
+            deployment_messages.DeployRequest,
             model=model or bundle.card.name,
             bundle_digest=bundle.digest,
             variant=variant or "",
@@ -288,7 +291,7 @@ class Board:
 
     def rollback(self, model: str, reason: str = "") -> Deployment:
         """Back to the bundle that served before under this name."""
-        request = deployment_messages.RollbackRequest(model=model, reason=reason)
+        request = convert.request(deployment_messages.RollbackRequest, model=model, reason=reason)
         with translated(self.address):
             return convert.deployment(
                 self._deployment.Rollback(request, timeout=DEPLOY_S, metadata=self._fence())
@@ -296,7 +299,7 @@ class Board:
 
     def load(self, model: str) -> None:
         """Serves a deployed model that was unloaded."""
-        request = message("RepositoryModelLoadRequest")(model_name=model)
+        request = convert.request(message("RepositoryModelLoadRequest"), model_name=model)
         with translated(self.address):
             inference(self._channel, "RepositoryModelLoad")(
                 request, timeout=DEPLOY_S, metadata=self._fence()
@@ -304,7 +307,7 @@ class Board:
 
     def unload(self, model: str) -> None:
         """Frees a model's memory; it stays deployed, over restarts too, and is not served."""
-        request = message("RepositoryModelUnloadRequest")(model_name=model)
+        request = convert.request(message("RepositoryModelUnloadRequest"), model_name=model)
         with translated(self.address):
             inference(self._channel, "RepositoryModelUnload")(
                 request, timeout=DEPLOY_S, metadata=self._fence()
@@ -312,7 +315,7 @@ class Board:
 
     def remove(self, model: str) -> int:
         """Stops serving a model and frees its blobs; returns the bytes freed."""
-        request = deployment_messages.RemoveRequest(model=model)
+        request = convert.request(deployment_messages.RemoveRequest, model=model)
         with translated(self.address):
             return self._deployment.Remove(
                 request, timeout=ASK_S, metadata=self._fence()
@@ -326,20 +329,20 @@ class Board:
 
     def add_signer(self, name: str, pem: bytes) -> tuple[Signer, ...]:
         """pem: a public key, or the certificates of an authority. Raises NotPermitted."""
-        request = signer_messages.AddSignerRequest(name=name, pem=pem)
+        request = convert.request(signer_messages.AddSignerRequest, name=name, pem=pem)
         with translated(self.address):
             raw = self._signers.AddSigner(request, timeout=ASK_S)
         return tuple(map(convert.signer, raw.signers))
 
     def remove_signer(self, name: str, *, revoke: bool = False) -> None:
         """revoke: and refuse it from now on, whoever vouches for it. Raises NotPermitted."""
-        request = signer_messages.RemoveSignerRequest(name=name, revoke=revoke)
+        request = convert.request(signer_messages.RemoveSignerRequest, name=name, revoke=revoke)
         with translated(self.address):
             self._signers.RemoveSigner(request, timeout=ASK_S)
 
     def discard(self, digest: str) -> int:
         """Drops a bundle that was sent to be measured; returns the bytes freed."""
-        request = deployment_messages.DiscardRequest(bundle_digest=digest)
+        request = convert.request(deployment_messages.DiscardRequest, bundle_digest=digest)
         with translated(self.address):
             return self._deployment.Discard(
                 request, timeout=ASK_S, metadata=self._fence()
@@ -352,7 +355,7 @@ class Board:
                 bundle.card.variant(variant)  # an unknown one fails before the transfer
             self.upload(bundle, on_progress)
             bundle = bundle.digest
-        return measurement_pb2.Subject(bundle_digest=bundle, variant=variant or "")
+        return convert.request(measurement_pb2.Subject, bundle_digest=bundle, variant=variant or "")
 
 
 def deploy_progress(step: str, detail: str, last: bool) -> Progress:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Optional, Union
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Optional, TypeVar, Union
 
 import numpy as np
 from edgetran_protos.generated.edgetran.v1 import (
@@ -17,7 +17,7 @@ from edgetran_protos.generated.edgetran.v1 import (
 )
 from edgetran_protos.open_inference import message
 
-from edgetran.errors import InputError
+from edgetran.errors import InputError, UsageError
 from edgetran.results import (
     Answer,
     BoardInfo,
@@ -35,6 +35,7 @@ from edgetran.results import (
     TelemetrySample,
 )
 
+Message = TypeVar("Message")
 Text = Union[str, tuple[str, str]]
 Tensor = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,6 +69,18 @@ TYPED_FIELDS: Mapping[str, str] = {  # where typed contents of a datatype live
 }
 BYTES = "BYTES"  # strings: arrays of dtype object that hold bytes (or str, on their way out)
 LENGTH = struct.Struct("<I")  # before each string of raw contents
+
+
+def request(kind: Callable[..., Message], **asked: Any) -> Message:
+    """One of `kind` that asks for that. Raises UsageError for what no message can hold."""
+    for name, value in asked.items():
+        try:
+            kind(**{name: value})
+        except ValueError as exc:  # beyond a field's numbers, or text that is not UTF-8
+            raise UsageError(
+                f"{name} cannot be {value!r}", hint=f"leave it out, or choose another ({exc})"
+            ) from exc
+    return kind(**asked)
 
 
 def board_info(raw: device_pb2.DescribeResponse) -> BoardInfo:
@@ -252,12 +265,16 @@ def signer(raw: signers_pb2.Signer) -> Signer:
 
 def infer_request(model: str, inputs: Mapping[str, Tensor]) -> Any:
     """inputs: tensor name -> array of any numeric type the protocol has, or of strings."""
-    request = message("ModelInferRequest")(model_name=model)
-    for name, values in inputs.items():
-        array = np.asarray(values)
-        datatype = _datatype(name, array)
-        request.inputs.add(name=name, datatype=datatype, shape=array.shape)
-        request.raw_input_contents.append(_raw(name, array, datatype))
+    request = message("ModelInferRequest")()
+    try:
+        request.model_name = model
+        for name, values in inputs.items():
+            array = np.asarray(values)
+            datatype = _datatype(name, array)
+            request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+            request.raw_input_contents.append(_raw(name, array, datatype))
+    except UnicodeEncodeError as exc:
+        raise InputError(f"{exc.object!r} cannot be a name", hint="it is not UTF-8") from exc
     return request
 
 

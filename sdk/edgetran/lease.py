@@ -17,6 +17,7 @@ from typing import Any, Optional
 
 from edgetran_protos.generated.edgetran.v1 import measurement_pb2 as messages
 
+from edgetran import convert
 from edgetran.channel import stream, translated
 from edgetran.errors import BoardError, EdgeTranError, LeaseLost, UsageError
 from edgetran.progress import OnProgress, Progress
@@ -37,8 +38,11 @@ class Wish:
     on_progress: OnProgress  # hears how it stands while it waits
 
     def request(self) -> messages.AcquireLeaseRequest:
-        return messages.AcquireLeaseRequest(
-            holder=self.holder, ttl_s=self.ttl_s, priority=self.priority
+        return convert.request(
+            messages.AcquireLeaseRequest,
+            holder=self.holder,
+            ttl_s=self.ttl_s,
+            priority=self.priority,
         )
 
     def hear(self, event: messages.LeaseEvent) -> Optional[messages.Lease]:

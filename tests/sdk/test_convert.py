@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from edgetran import InputError, convert
+from edgetran import Board, EdgeTranError, InputError, convert
 from edgetran_protos.generated.edgetran.v1 import device_pb2, measurement_pb2, text_pb2
 from edgetran_protos.open_inference import message
 from hypothesis import given
@@ -119,6 +120,29 @@ def test_what_is_not_utf_8_is_said(texts: Any, model: str | None) -> None:
     with pytest.raises(InputError) as caught:
         convert.predict_request(texts, model)
     assert "UTF-8" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda board: board.measure([("sha256:0", None)], threads=-1),
+        lambda board: board.measure([("sha256:0", None)], runs=1 << 32),
+        lambda board: board.measure([("\ud800", None)]),
+        lambda board: board.lease(priority=1 << 40).__enter__(),
+        lambda board: board.test_sensor(steps=-1),
+        lambda board: board.release(-1),
+        lambda board: board.rollback("\ud800"),
+        lambda board: board.unload("\ud800"),
+        lambda board: board.infer("\ud800", {"x": np.zeros(1)}),
+        lambda board: board.infer("home", {"\ud800": np.zeros(1)}),
+    ],
+)
+def test_what_no_message_can_hold_is_refused_before_it_is_sent(
+    ask: Callable[[Board], object],
+) -> None:
+    with Board("127.0.0.1:1") as board, pytest.raises(EdgeTranError) as caught:
+        ask(board)
+    assert caught.value.hint
 
 
 def test_what_the_board_does_not_know_is_none_not_zero() -> None:
