@@ -47,6 +47,7 @@ import grpc
 
 ERROR_KEY = "edgetran-error"
 HINT_KEY = "edgetran-hint-bin"  # binary: hints may hold any text
+MOST_HINT_BYTES = 3000  # a third more as it travels: in headers, which clients limit to 8 KiB
 
 
 class EdgeTranError(Exception):
@@ -203,7 +204,8 @@ BY_NAME: Mapping[str, Type[EdgeTranError]] = _tree(EdgeTranError)
 
 def to_trailers(error: EdgeTranError) -> Tuple[Tuple[str, "str | bytes"], ...]:
     """The trailing metadata that carries an error's name and hint."""
-    return ((ERROR_KEY, type(error).__name__), (HINT_KEY, error.hint.encode()))
+    hint = error.hint.encode()[:MOST_HINT_BYTES].decode(errors="ignore")  # whole characters
+    return ((ERROR_KEY, type(error).__name__), (HINT_KEY, hint.encode()))
 
 
 def from_trailers(

@@ -211,6 +211,15 @@ def test_bad_requests_name_the_error(state: Path, bundle: Bundle) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             list(client.deployment.Deploy(dep.DeployRequest(model="../x", bundle_digest="y")))
         assert error_name(caught.value) == "UsageError"
+        asked = dep.DeployRequest(
+            model="home",
+            bundle_digest=bundle.digest,
+            variant="\N{HUGGING FACE}" * 2000,  # twelve bytes each in a header
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            list(client.deployment.Deploy(asked))
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert error_name(caught.value) == "UnknownVariant"
 
 
 def test_a_corrupted_upload_is_refused_and_a_broken_one_resumed(

@@ -16,7 +16,8 @@ from edgetran_daemon.services.fencing import fence
 
 log = logging.getLogger(__name__)
 
-MOST_CHARACTERS = 1000  # of a message: it travels in headers, which clients limit to 8 KiB
+MOST_CHARACTERS = 1000  # of a message
+MOST_BYTES = 3000  # of it as it travels: in headers, which clients limit to 8 KiB with the hint
 
 if TYPE_CHECKING:  # gRPC's own class takes no type arguments at run time
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -152,8 +153,18 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], exc: Exception, me
         raise exc
     if isinstance(exc, EdgeTranError):
         log.info("refused: %s", exc, extra={"method": method, "error": type(exc).__name__})
-        await context.abort(exc.status, str(exc)[:MOST_CHARACTERS], to_trailers(exc))
+        await context.abort(exc.status, _in_a_header(str(exc)), to_trailers(exc))
     log.error("failed", exc_info=exc, extra={"method": method})
     await context.abort(
         grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in the daemon; its log has the details"
     )
+
+
+def _in_a_header(text: str) -> str:
+    """As much of it as there is room for: what is not printable ASCII takes three bytes a byte."""
+    left = MOST_BYTES
+    for place, one in enumerate(text[:MOST_CHARACTERS]):
+        left -= 1 if " " <= one <= "~" and one != "%" else 3 * len(one.encode(errors="replace"))
+        if left < 0:
+            return text[:place]
+    return text[:MOST_CHARACTERS]
