@@ -45,12 +45,12 @@ async def until(
 ) -> AsyncGenerator[Request, None]:
     """The requests that come before `stopping`: who keeps a stream open holds nobody up."""
     stopped = asyncio.ensure_future(stopping.wait())
+    following: Optional[asyncio.Future[Request]] = None
     try:
         while not stopping.is_set():
             following = asyncio.ensure_future(requests.__anext__())
             await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
-                following.cancel()
                 return
             try:
                 yield following.result()
@@ -58,3 +58,12 @@ async def until(
                 return
     finally:
         stopped.cancel()
+        if following is not None:
+            following.add_done_callback(_heard)
+            following.cancel()
+
+
+def _heard(request: asyncio.Future[Request]) -> None:
+    """How a request ended that nobody awaits any longer is no news: its client left."""
+    if not request.cancelled():
+        request.exception()

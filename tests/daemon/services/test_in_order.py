@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -116,3 +117,30 @@ def test_a_stream_that_stays_open_ends_when_it_must() -> None:
         assert [one async for one in until(orders(3), stopping)] == []
 
     asyncio.run(work())
+
+
+def test_a_client_that_leaves_while_it_is_listened_to_is_no_error() -> None:
+    problems: list[object] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: problems.append(what))
+        gone = asyncio.Event()
+
+        async def requests() -> AsyncIterator[int]:
+            yield 1
+            await gone.wait()
+
+        heard = until(requests(), asyncio.Event())
+        assert await heard.__anext__() == 1
+        following = asyncio.ensure_future(heard.__anext__())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        following.cancel()
+        gone.set()
+        await asyncio.wait([following])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(work())
+    assert problems == []
