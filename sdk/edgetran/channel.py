@@ -14,19 +14,26 @@ from edgetran_protos.errors import from_trailers
 from edgetran_protos.open_inference import SERVICE, methods
 
 from edgetran import paired
-from edgetran.errors import BoardBusy, BoardError, BoardUnreachable, EdgeTranError
+from edgetran.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    EdgeTranError,
+    InputError,
+)
 
-MAX_MESSAGE_BYTES = 64 << 20
+MOST_MESSAGE_BYTES = 2047 << 20  # that a daemon can be told to take; what it takes it says itself
 OPTIONS: Sequence[tuple[str, Union[int, str]]] = (
     ("grpc.enable_http_proxy", 0),  # boards are near; a proxy cannot reach them
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel does not wait for an old one's pause
 )
 CLOSED = ("closed channel", "channel closed", "channel is closed")  # gRPC's, of every kind of call
+TOO_LARGE = "larger than max"  # gRPC's, of a message that either end does not take
 HUNG_UP = "Socket closed"  # gRPC's words for a peer that was there
 
 Event = TypeVar("Event")
@@ -95,6 +102,11 @@ def to_error(exc: grpc.RpcError, address: str) -> EdgeTranError:
                 f"`edgetran device pair {address}` here"
             )
         return BoardUnreachable(f"cannot reach {address}: {reason}", hint=hint)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in details:
+        return InputError(
+            f"{address}: {details}",
+            hint="send less at once, or let the daemon take more with --max-message-mb",
+        )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return BoardBusy(f"{address}: {details}", hint="try again, or send less at once")
     if code is grpc.StatusCode.UNIMPLEMENTED:

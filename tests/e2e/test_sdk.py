@@ -260,6 +260,9 @@ def test_mistakes_are_ours_and_carry_a_hint(served: Board, bundle: Bundle) -> No
     assert caught.value.hint
     with pytest.raises(edgetran.InputError):
         served.infer("mood", {"input_ids": np.zeros((1, LENGTH), np.float32)})
+    with pytest.raises(edgetran.InputError, match="larger than max") as large:
+        served.infer("mood", {"input_ids": np.zeros((1 << 20, LENGTH + 1), np.int64)})
+    assert "--max-message-mb" in large.value.hint
     with pytest.raises(edgetran.UnknownVariant):
         served.deploy(bundle, variant="tpu-int1")
     with pytest.raises(edgetran.UnknownVariant):
