@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -19,11 +19,12 @@ from edgetran_protos.generated.edgetran.v1.deployment_pb2_grpc import Deployment
 from edgetran_protos.signing import signatures_of
 
 from edgetran.channel import translated
-from edgetran.errors import BoardUnreachable, BundleCorrupt
+from edgetran.errors import BoardBusy, BoardError, BoardUnreachable, BundleCorrupt
 from edgetran.progress import OnProgress, Progress
 
 STAGE = "upload"
 PAUSES_S = (0.2, 1.0, 3.0)  # between tries that bring nothing new; one that does starts over
+BUSY_PAUSES_S = (*PAUSES_S, *(10.0,) * 8)  # a board gives up a link that was lost after a minute
 ASK_S = 30.0
 SLOWEST_BYTES_S = 50_000  # a poor wireless link; slower counts as dead
 
@@ -49,17 +50,20 @@ class Upload:
         self._arrived = 0.0  # what the board said it had when last asked
 
     def run(self) -> None:
-        """Raises BoardUnreachable when the connection breaks and nothing more arrives."""
+        """Raises BoardUnreachable when the connection breaks and nothing more arrives, BoardBusy
+        when another client, or a link that was lost, does not get on with the same blob.
+        """
         tries, arrived = 0, -1.0
         while True:
             try:
                 return self._once()
-            except BoardUnreachable:
+            except (BoardUnreachable, BoardBusy) as exc:
                 if self._arrived > arrived:
                     tries, arrived = 0, self._arrived
-                if tries == len(PAUSES_S):
+                pauses_s = _pauses_s(exc)
+                if tries >= len(pauses_s):
                     raise
-                time.sleep(PAUSES_S[tries])
+                time.sleep(pauses_s[tries])
                 tries += 1
 
     def _once(self) -> None:
@@ -120,17 +124,20 @@ class AsyncUpload:
         self._arrived = 0.0
 
     async def run(self) -> None:
-        """Raises BoardUnreachable when the connection breaks and nothing more arrives."""
+        """Raises BoardUnreachable when the connection breaks and nothing more arrives, BoardBusy
+        when another client, or a link that was lost, does not get on with the same blob.
+        """
         tries, arrived = 0, -1.0
         while True:
             try:
                 return await self._once()
-            except BoardUnreachable:
+            except (BoardUnreachable, BoardBusy) as exc:
                 if self._arrived > arrived:
                     tries, arrived = 0, self._arrived
-                if tries == len(PAUSES_S):
+                pauses_s = _pauses_s(exc)
+                if tries >= len(pauses_s):
                     raise
-                await asyncio.sleep(PAUSES_S[tries])
+                await asyncio.sleep(pauses_s[tries])
                 tries += 1
 
     async def _once(self) -> None:
@@ -172,6 +179,10 @@ class AsyncUpload:
         chunks = _apart(_chunks(blob, data, offset, done, self._total, self._on_progress))
         with translated(self._address):
             await self._stub.PutBlob(chunks, timeout=timeout_s, metadata=self._fence)
+
+
+def _pauses_s(exc: BoardError) -> Sequence[float]:
+    return BUSY_PAUSES_S if isinstance(exc, BoardBusy) else PAUSES_S
 
 
 async def _apart(chunks: Iterator[PutBlobRequest]) -> AsyncIterator[PutBlobRequest]:

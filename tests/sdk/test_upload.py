@@ -15,6 +15,7 @@ import pytest
 from edgetran import (
     AsyncBoard,
     Board,
+    BoardBusy,
     BoardError,
     BoardUnreachable,
     Bundle,
@@ -47,6 +48,7 @@ class FlakyStore(services.DeploymentServiceServicer):
     break_after: int = 1 << 40
     breaks: int = 0
     refuse: bool = False
+    busy: int = 0  # times that another's transfer is in the way
     blobs: dict[str, bytes] = field(default_factory=dict)
     received: int = 0
 
@@ -60,6 +62,11 @@ class FlakyStore(services.DeploymentServiceServicer):
 
     def PutBlob(self, requests: Iterator[pb.PutBlobRequest], context: Any) -> Any:
         first = next(requests)
+        if self.busy:
+            self.busy -= 1
+            error = BoardBusy("another sends it", hint="try again")
+            context.set_trailing_metadata(to_trailers(error))
+            context.abort(error.status, str(error))
         digest, size = first.blob.digest, first.blob.size_bytes
         assert first.offset == len(self.blobs.get(digest, b""))
         if self.breaks and self.break_after == 0:
@@ -73,9 +80,9 @@ class FlakyStore(services.DeploymentServiceServicer):
         if self.refuse or hashlib.sha256(self.blobs[digest]).hexdigest() not in digest:
             if not self.refuse:
                 del self.blobs[digest]
-            error = BundleCorrupt(f"{digest} arrived broken", hint="send it again")
-            context.set_trailing_metadata(to_trailers(error))
-            context.abort(error.status, str(error))
+            broken = BundleCorrupt(f"{digest} arrived broken", hint="send it again")
+            context.set_trailing_metadata(to_trailers(broken))
+            context.abort(broken.status, str(broken))
         return pb.PutBlobResponse(size_bytes=size)
 
     def _keep(self, digest: str, chunk: bytes) -> int:
@@ -127,6 +134,7 @@ def board(
     request: pytest.FixtureRequest, store: FlakyStore, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Board]:
     monkeypatch.setattr(upload, "PAUSES_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(upload, "BUSY_PAUSES_S", (0.01,) * 5)
     server = grpc.server(ThreadPoolExecutor(2))
     services.add_DeploymentServiceServicer_to_server(store, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -183,6 +191,18 @@ def test_a_link_that_keeps_breaking_is_given_up(
 ) -> None:
     store.break_after, store.breaks = 0, 99
     with pytest.raises(BoardUnreachable, match="the link broke"):
+        board.upload(bundle)
+
+
+def test_who_finds_another_sending_the_same_waits_for_it(
+    board: Board, store: FlakyStore, bundle: Bundle
+) -> None:
+    store.busy = 5
+    board.upload(bundle)
+    assert arrived(store, bundle)
+    store.blobs.clear()
+    store.busy = 99
+    with pytest.raises(BoardBusy, match="another sends it"):
         board.upload(bundle)
 
 

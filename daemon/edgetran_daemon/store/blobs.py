@@ -159,7 +159,10 @@ class BlobStore:
         """A place for the chunks of one blob; what arrived stays for a later resume."""
         hexes = check_digest_name(digest)
         if hexes in self._arriving:
-            raise BoardBusy(f"blob {digest} is being sent by another client")
+            raise BoardBusy(
+                f"blob {digest} is being sent by another client",
+                hint="try again in a minute; a connection that was lost is given up by then",
+            )
         if size_bytes > self._max_blob_bytes:
             raise UsageError(
                 f"blob {digest} has {size_bytes} bytes, the board takes {self._max_blob_bytes}"
