@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Optional
 
 import grpc
-from edgetran_devices import predict
+from edgetran_devices import RESIDENT, predict
 from edgetran_protos.errors import PortInUse
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -103,7 +103,7 @@ class BoardMetrics(Collector):
         yield from self._models(served)
         yield from _deployments(self._deployments)
         if self._board.emulated:
-            yield _modelled_energy(self._board, served)
+            yield from _modelled_energy(self._board, served)
             return
         yield from self._hardware()
 
@@ -159,21 +159,26 @@ def _deployments(deployments: Deployments) -> Iterator[Metric]:
     yield family
 
 
-def _modelled_energy(board: Board, served: dict[str, ServedModel]) -> Metric:
-    """From the board's model and what was computed; its name says that nobody measured it."""
+def _modelled_energy(board: Board, served: dict[str, ServedModel]) -> Iterator[Metric]:
+    """From the board's model and what was computed; its name says that nobody measured it.
+
+    Nothing of a board without a sensor, whose model has no power.
+    """
+    unit = board.model
+    if unit is None or unit.active_w is None:
+        return
     family = CounterMetricFamily(
         "edgetran_model_modelled_energy_joules",
-        "MODELLED, of an emulated board",
+        f"MODELLED, of an emulated board; calibration {RESIDENT}",
         labels=["model"],
     )
     for model, one in served.items():
-        if board.model is not None:
-            energy_j = sum(
-                compute.infer.count * (predict(board.model, one.variant.work, rows).energy_j or 0.0)
-                for rows, compute in list(one.statistics.by_batch.items())
-            )
-            family.add_metric([model], energy_j)
-    return family
+        energy_j = sum(
+            compute.infer.count * (predict(unit, one.variant.work, rows).energy_j or 0.0)
+            for rows, compute in list(one.statistics.by_batch.items())
+        )
+        family.add_metric([model], energy_j)
+    yield family
 
 
 class Metrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from edgetran.errors import EdgeTranError
 from edgetran_devices import predict, resolve
+from edgetran_devices.catalogue import BOARDS
 from prometheus_client.parser import text_string_to_metric_families
 
 START_S = 30.0
@@ -130,6 +132,22 @@ def test_an_emulated_boards_energy_says_that_it_is_modelled(
     assert found["edgetran_model_modelled_energy_joules_total", "home"] == pytest.approx(wanted)
     for absent in ("edgetran_temperature_celsius", "edgetran_throttled", "edgetran_energy_joules"):
         assert not any(name.startswith(absent) for name, _ in found)
+
+
+def test_an_emulated_board_without_power_has_no_energy(
+    tmp_path: Path, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGETRAN_HOME", str(tmp_path))
+    own = tmp_path / "catalogue" / "bench.toml"
+    own.parent.mkdir()
+    text = (BOARDS / "rpi4.toml").read_text()
+    own.write_text(re.sub("(?m)^(aliases|idle_w|active_w|peak_w).*$", "", text))
+    with serving(tmp_path, "--emulate", "bench") as served:
+        with edgetran.connect(served.address) as board:
+            board.deploy(tiny.make(tmp_path / "bundle"), model="home")
+            board.predict(["heat on"])
+        found = served.read_until("edgetran_model_answers_total", "home", 1)
+    assert not any("energy" in name for name, _ in found), "absent, not zero"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":9", "127.0.0.1:x", "0.0.0.0:9464"])
