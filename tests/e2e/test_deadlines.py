@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import edgetran
 import grpc
 import numpy as np
+import psutil
 import pytest
 from edgetran_protos.bundle import Variant, Work, digest_of
 from edgetran_protos.open_inference import SERVICE, message, methods
@@ -28,10 +31,9 @@ ENDLESS = "onnxruntime-endless"
 MODELS = ("batched", "plain")
 
 
-@pytest.fixture(scope="module")
-def channel(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Iterator[grpc.Channel]:
-    """To a daemon that serves the same graph with and without shared runs."""
-    folder = tmp_path_factory.mktemp("deadlines")
+@contextmanager
+def serving(folder: Path, tiny: ModuleType) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A daemon that serves the same graph with and without shared runs, and its address."""
     ready, graph = folder / "ready.json", tiny.endless_graph()
     work = Work(24.0, 0.0, 512.0, 48.0, 192.0, 8)
     variant = Variant(ENDLESS, "onnxruntime", "fp32", digest_of(graph), len(graph), work, 1e-6)
@@ -49,11 +51,17 @@ def channel(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Itera
         with edgetran.connect(address) as board:
             for model in MODELS:
                 board.deploy(bundle, model=model, variant=ENDLESS)
-        with grpc.insecure_channel(address) as found:
-            yield found
+        yield process, address
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Iterator[grpc.Channel]:
+    folder = tmp_path_factory.mktemp("deadlines")
+    with serving(folder, tiny) as (_, address), grpc.insecure_channel(address) as found:
+        yield found
 
 
 def infer(channel: grpc.Channel) -> Any:
@@ -124,3 +132,19 @@ def test_a_client_that_hangs_up_ends_what_its_stream_asked_for(
     assert not next(call).error_message
     call.cancel()
     infer(channel)(requests[0], timeout=PATIENCE_S)
+
+
+def test_a_daemon_that_is_killed_leaves_nothing_that_computes(
+    tmp_path: Path, tiny: ModuleType
+) -> None:
+    with serving(tmp_path, tiny) as (process, address), grpc.insecure_channel(address) as channel:
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == len(MODELS)
+        endless = infer(channel).future(asked("plain", tiny.encode(tiny.TEXTS), endless=True))
+        time.sleep(SOON_S)
+        process.kill()
+        assert code(endless.result) is grpc.StatusCode.UNAVAILABLE
+        _, left = psutil.wait_procs(workers, timeout=PATIENCE_S / 4)
+        for worker in left:
+            worker.kill()
+        assert not left

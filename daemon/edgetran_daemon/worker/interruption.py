@@ -2,17 +2,19 @@
 
 The supervisor numbers the questions from 0, in the order in which it sends them, and writes the
 number of one whose caller left to a pipe of its own: 8 bytes, big-endian. A thread reads it there,
-for the socket is read by whoever computes.
+for the socket is read by whoever computes. When the supervisor is gone, nobody waits for anything.
 """
 
 import os
 import struct
 import threading
+import time
 from typing import Optional, Set
 
 from edgetran_daemon.runtimes.base import Runtime
 
 NUMBER = struct.Struct(">Q")
+GRACE_S = 5.0  # without a supervisor, for what cannot be interrupted
 STACK_BYTES = 256 << 10  # of the thread, which counts as the process's memory
 
 
@@ -50,8 +52,14 @@ class Interruption:
             while True:
                 data = pipe.read(NUMBER.size)
                 if len(data) < NUMBER.size:
-                    return  # the supervisor hung up
+                    break  # the supervisor hung up, or was killed
                 self._leave(NUMBER.unpack(data)[0])
+
+        with self._lock:
+            if self._runtime is not None:
+                self._runtime.interrupt()
+        time.sleep(GRACE_S)  # whoever computes finds its socket closed next, and leaves
+        os._exit(0)
 
     def _leave(self, number: int) -> None:
         with self._lock:
