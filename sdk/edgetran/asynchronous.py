@@ -51,7 +51,7 @@ class AsyncBoard:
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
         self._measurement = MeasurementServiceStub(self._channel)
-        self._lease: Optional[AsyncLease] = None  # the last one made
+        self._leases: list[AsyncLease] = []  # that are held, and the last one made
         self._deployment = DeploymentServiceStub(self._channel)
         self._model_infer = self._channel.unary_unary(
             f"/{SERVICE}/ModelInfer",
@@ -148,13 +148,14 @@ class AsyncBoard:
     ) -> AsyncLease:
         """`async with board.lease():` nobody else measures; see `Board.lease`."""
         wish = Wish(ttl_s, holder or this_program(), wait, priority, on_progress)
-        self._lease = AsyncLease(self._measurement, self.address, wish)
-        return self._lease
+        made = AsyncLease(self._measurement, self.address, wish)
+        self._leases = [*(one for one in self._leases if one.token), made]
+        return made
 
     @property
     def lease_token(self) -> int:
         """Of the lease that is held; 0: none is."""
-        return self._lease.token if self._lease else 0
+        return next((one.token for one in reversed(self._leases) if one.token), 0)
 
     def _fence(self) -> tuple[tuple[str, str], ...]:
         return lease_metadata(self.lease_token)

@@ -55,7 +55,7 @@ class Board:
     def __init__(self, address: str, threads: Optional[int] = None) -> None:
         self.address = address
         self._threads = threads or 0  # of measurements; 0: the daemon's choice
-        self._lease: Optional[Lease] = None  # the last one made; held inside its `with`
+        self._leases: list[Lease] = []  # that are held, and the last one made
         self._channel = open_channel(address)
         self._device = DeviceServiceStub(self._channel)
         self._text = TextServiceStub(self._channel)
@@ -165,13 +165,14 @@ class Board:
         board's queue, by priority (larger ones first), while another has the board.
         """
         wish = Wish(ttl_s, holder or this_program(), wait, priority, on_progress)
-        self._lease = Lease(self._measurement, self.address, wish)
-        return self._lease
+        made = Lease(self._measurement, self.address, wish)
+        self._leases = [*(one for one in self._leases if one.token), made]
+        return made
 
     @property
     def lease_token(self) -> int:
         """Of the lease that is held; 0: none is."""
-        return self._lease.token if self._lease else 0
+        return next((one.token for one in reversed(self._leases) if one.token), 0)
 
     def _fence(self) -> tuple[tuple[str, str], ...]:
         return lease_metadata(self.lease_token)

@@ -88,6 +88,9 @@ def test_nobody_else_measures_and_it_is_renewed(board: Board, other: Board, bund
         with pytest.raises(edgetran.BoardBusy), other.lease():
             pass
         assert board.measure([(bundle, None)], **QUICK)
+        with pytest.raises(edgetran.BoardBusy), board.lease():
+            pass  # somebody else's code, which is given the same board
+        assert board.measure([(bundle, None)], **QUICK)
         first = lease.token
     assert other.measure([(bundle, None)], **QUICK)
     with other.lease() as lease:
