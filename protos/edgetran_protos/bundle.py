@@ -148,7 +148,9 @@ class BundleCard:
             _check_golden(card)
             return card
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
-            raise BundleError(f"the bundle's card is malformed: {exc}") from exc
+            raise BundleError(
+                f"the bundle's card is malformed: {exc}", hint="pack or send the bundle again"
+            ) from exc
 
 
 def _check_golden(card: BundleCard) -> None:
@@ -187,7 +189,10 @@ def check_digest_name(digest: str) -> str:
     """The hex part of a digest; refuses anything that could be a path."""
     algorithm, _, hexes = digest.partition(":")
     if algorithm != "sha256" or len(hexes) != 64 or set(hexes) - set("0123456789abcdef"):
-        raise BundleError(f"{digest!r} is not a sha256 digest")
+        raise BundleError(
+            f"{digest!r} is not a sha256 digest",
+            hint='"sha256:" and 64 hexadecimal digits, as a bundle and a deployment tell theirs',
+        )
     return hexes
 
 

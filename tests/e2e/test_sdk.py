@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +267,22 @@ def test_mistakes_are_ours_and_carry_a_hint(served: Board, bundle: Bundle) -> No
         served.deploy(bundle, variant="tpu-int1")
     with pytest.raises(edgetran.UnknownVariant):
         served.measure([(bundle, "tpu-int1")])
-    with pytest.raises(edgetran.EdgeTranError):
-        served.measure([("sha256:" + "0" * 64, None)])
+    absent = "sha256:" + "0" * 64
+    served.deploy(bundle, model="alone")
+    refused: list[Callable[[], object]] = [
+        lambda: served.infer("mood", {"input_ids": np.zeros((1, LENGTH), np.float32)}),
+        lambda: served.measure([(absent, None)]),
+        lambda: served.measure([("latest", None)]),
+        lambda: served.discard("latest"),
+        lambda: served.discard(absent),
+        lambda: served.rollback("alone"),
+        lambda: served.rollback("absent"),
+    ]
+    for ask in refused:
+        with pytest.raises(edgetran.EdgeTranError) as told:
+            ask()
+        assert told.value.hint, told.value
+    served.remove("alone")
 
 
 def test_telemetry_can_be_left_at_any_time(board: Board) -> None:

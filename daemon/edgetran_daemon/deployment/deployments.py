@@ -249,7 +249,7 @@ class Deployments:
         async with self._changing:
             names = self._names(model)
             if names.previous is None:
-                raise UsageError(f"no model served as {model!r} before this one")
+                raise UsageError(f"no model served as {model!r} before this one", hint="deploy one")
             sequence = self._store.open(names.previous.bundle_digest).card.sequence
             if self._rules.strict_order:
                 self._check_order(model, sequence, allow_older=False)

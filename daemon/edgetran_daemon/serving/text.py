@@ -38,7 +38,9 @@ class TextCodec:
             self._tokenizer = Tokenizer.from_str(tokenizer_json.decode())
             self._fix_length(card.sequence_length)
         except Exception as exc:  # tokenizers raises bare Exception
-            raise BundleError(f"bundle {card.name}: its tokenizer cannot be used: {exc}") from exc
+            raise BundleError(
+                f"bundle {card.name}: its tokenizer cannot be used: {exc}", hint="pack it again"
+            ) from exc
 
     def _fix_length(self, length: int) -> None:
         """Every row gets `length` tokens, padded the way the tokenizer itself would."""

@@ -196,5 +196,6 @@ class WorkerConnection(asyncio.Protocol):
             return
         if not late.answer.done():
             reason = f"the model's process did not answer within {late.limit_s:.0f} s"
-            late.answer.set_exception(RunOverdue(reason))
+            hint = "send fewer rows at once, or serve a smaller variant"
+            late.answer.set_exception(RunOverdue(reason, hint=hint))
         self.on_silence()

@@ -221,13 +221,13 @@ def _timed(answer: Answer) -> Timed:
 
 def _refusal(kind: str, message: str) -> EdgeTranError:
     if kind == "input":
-        return InputError(message)
+        return InputError(message, hint="the model's metadata says which tensors it takes")
     if kind == "memory":
         return RuntimeFault(
             f"the model needs more memory than it may have: {message}",
             hint="send fewer rows at once, or allow it more with --worker-memory-mb",
         )
-    return RuntimeFault(message)
+    return RuntimeFault(message, hint="try another variant; the daemon's log may say more")
 
 
 def _loaded(reply: Mapping[str, Any]) -> Loaded:

@@ -130,7 +130,7 @@ class BundleStore:
         if self._pins[digest]:
             raise BoardBusy(f"bundle {digest} is in use", hint="try again when the work is done")
         if not self.blobs.has(digest):
-            raise BundleMissing(f"no bundle {digest} on the board")
+            raise BundleMissing(f"no bundle {digest} on the board", hint="nothing is left to drop")
         return self.free([digest], deployed)
 
     def free(self, bundles: Iterable[str], deployed: Iterable[str]) -> int:
