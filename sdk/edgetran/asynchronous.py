@@ -301,11 +301,11 @@ class AsyncBoard:
             )
 
     async def remove(self, model: str) -> int:
-        """Stops serving a model and frees its blobs; returns the bytes freed."""
+        """Stops serving a model, after what it is answering; returns the bytes freed."""
         request = convert.request(deployment_pb2.RemoveRequest, model=model)
         with translated(self.address):
             return (
-                await self._deployment.Remove(request, timeout=ASK_S, metadata=self._fence())
+                await self._deployment.Remove(request, timeout=DEPLOY_S, metadata=self._fence())
             ).freed_bytes
 
     async def load(self, model: str) -> None:

@@ -315,11 +315,11 @@ class Board:
             )
 
     def remove(self, model: str) -> int:
-        """Stops serving a model and frees its blobs; returns the bytes freed."""
+        """Stops serving a model, after what it is answering; returns the bytes freed."""
         request = convert.request(deployment_messages.RemoveRequest, model=model)
         with translated(self.address):
             return self._deployment.Remove(
-                request, timeout=ASK_S, metadata=self._fence()
+                request, timeout=DEPLOY_S, metadata=self._fence()
             ).freed_bytes
 
     def signers(self) -> Trusted:

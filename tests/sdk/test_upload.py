@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -84,6 +85,10 @@ class FlakyStore(services.DeploymentServiceServicer):
             context.set_trailing_metadata(to_trailers(broken))
             context.abort(broken.status, str(broken))
         return pb.PutBlobResponse(size_bytes=size)
+
+    def Remove(self, request: pb.RemoveRequest, context: Any) -> Any:
+        time.sleep(0.3)  # until the model has answered what came before
+        return pb.RemoveResponse(freed_bytes=7)
 
     def _keep(self, digest: str, chunk: bytes) -> int:
         self.blobs[digest] = self.blobs.get(digest, b"") + chunk
@@ -214,6 +219,20 @@ def test_what_the_board_refuses_is_not_tried_again(
         board.upload(bundle)
     assert caught.value.hint == "send it again"
     assert store.received <= bundle.size_bytes
+
+
+def test_a_removal_may_take_longer_than_a_question(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgetran.board.ASK_S", 0.1)
+    monkeypatch.setattr("edgetran.asynchronous.ASK_S", 0.1)
+
+    async def removed() -> int:
+        async with AsyncBoard(board.address) as same:
+            return await same.remove("home")
+
+    assert board.remove("home") == 7
+    assert asyncio.run(removed()) == 7
 
 
 def test_what_the_daemon_does_not_offer_is_said(board: Board) -> None:
