@@ -5,6 +5,7 @@ The one place on this side where gRPC's errors are translated.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
@@ -20,6 +21,7 @@ from edgetran.errors import (
     BoardUnreachable,
     EdgeTranError,
     InputError,
+    UsageError,
 )
 
 MOST_MESSAGE_BYTES = 2047 << 20  # that a daemon can be told to take; what it takes it says itself
@@ -58,6 +60,14 @@ def open_channel(address: str) -> grpc.Channel:
 
 
 def open_async_channel(address: str) -> grpc.aio.Channel:
+    """For the running event loop alone. Raises UsageError where none runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "a board for asyncio is made where an event loop runs",
+            hint="call edgetran.connect_async inside a coroutine, or edgetran.connect outside",
+        ) from None
     known = paired.find(address)
     if known is None:
         return grpc.aio.insecure_channel(address, options=list(OPTIONS))

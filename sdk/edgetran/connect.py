@@ -42,7 +42,10 @@ def connect_async(
     address: Optional[str] = None,
     threads: Optional[int] = None,
 ) -> AsyncBoard:
-    """The same for asyncio; finding (and starting) the board happens here and blocks."""
+    """The same for asyncio, inside its loop; finding (and starting) the board blocks here.
+
+    Raises UnknownTarget, UsageError where no event loop runs.
+    """
     return AsyncBoard(locate(target, address=address, threads=threads), threads)
 
 

@@ -22,6 +22,7 @@ from edgetran import (
     Bundle,
     BundleCorrupt,
     Progress,
+    UsageError,
     upload,
 )
 from edgetran.progress import OnProgress, ignore
@@ -254,6 +255,12 @@ def test_a_closed_board_says_so(bundle: Bundle) -> None:
         with pytest.raises(BoardError, match="is closed") as caught:
             call()
         assert caught.value.hint
+
+
+def test_a_board_for_asyncio_needs_a_loop_that_runs() -> None:
+    with pytest.raises(UsageError, match="event loop") as caught:
+        AsyncBoard("127.0.0.1:1")
+    assert "connect_async" in caught.value.hint
 
 
 def test_a_closed_board_of_asyncio_says_so_too(bundle: Bundle) -> None:
