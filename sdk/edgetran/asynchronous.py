@@ -59,6 +59,9 @@ class AsyncBoard:
             response_deserializer=message("ModelInferResponse").FromString,
         )
 
+    def __repr__(self) -> str:
+        return f"AsyncBoard({self.address!r})"
+
     async def __aenter__(self) -> AsyncBoard:
         return self
 

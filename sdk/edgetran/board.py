@@ -68,6 +68,9 @@ class Board:
             response_deserializer=message("ModelInferResponse").FromString,
         )
 
+    def __repr__(self) -> str:
+        return f"Board({self.address!r})"
+
     def __enter__(self) -> Board:
         return self
 

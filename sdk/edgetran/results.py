@@ -120,7 +120,8 @@ class Measurement:
     threads: int
     batch_size: int
     sequence_length: int
-    samples_s: tuple[float, ...]  # raw timed runs of the daemon's machine; never modelled
+    # raw timed runs of the daemon's machine; never modelled
+    samples_s: tuple[float, ...] = field(repr=False)
     runs_a_block: int
     runtime: str
     started_unix_s: float
@@ -128,7 +129,7 @@ class Measurement:
     idle_power_w: Optional[float] = None
     calibration: str = ""  # which of the board's models the figures are of, when modelled
     # the whole record as JSON values; `edgetran verify` derives its figures again
-    document: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Piece:
     """Raw samples of one subject since its last piece: edgetran_protos.measuring.series."""
 
     subject: int
-    data: bytes
+    data: bytes = field(repr=False)
     begun: Optional[Mapping[str, Any]]  # with its first piece: the document so far
 
 

@@ -223,6 +223,9 @@ def test_measure(board: Board, bundle: Bundle) -> None:
         assert record.latency_p50_s is not None
         assert record.energy_j is not None
         assert record.peak_power_w is not None
+        assert "modelled=True" in repr(record)
+        assert len(repr(record)) < 4000, "without the raw samples and the document"
+    assert repr(board) == f"Board({board.address!r})"
     assert {"load", "measure"} <= {event.stage for event in events}
 
 
