@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edgetran import UnknownTarget, UsageError
@@ -27,6 +30,31 @@ def test_add_change_remove(book: AddressBook) -> None:
     assert book.entries() == {"attic": "attic.local:8470", "desk": "[fe80::1]:8470"}
     book.remove("attic")
     assert AddressBook(book.path).entries() == {"desk": "[fe80::1]:8470"}
+
+
+def test_a_power_cut_leaves_the_old_book_or_the_new_one(
+    book: AddressBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.add("desk", "10.0.0.4:8470")
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("on disk"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *two: (done.append("renamed"), replace(*two)))
+    book.add("attic", "attic.local:8470")
+    assert done == ["on disk", "renamed", "on disk"]
+
+
+def test_a_full_disk_leaves_the_old_book_and_no_other_file(
+    small_disk: Callable[[int], Any],
+) -> None:
+    disk = small_disk(64 << 10)
+    book = AddressBook(disk.path / "boards.json")
+    book.add("desk", "10.0.0.4:8470")
+    disk.fill()
+    with pytest.raises(OSError, match="space"):
+        book.add("attic", "attic.local:8470")
+    assert list(book.entries()) == ["desk"]
+    assert not list(disk.path.glob(".*.partial"))
 
 
 def test_removing_a_stranger_names_the_known(book: AddressBook) -> None:
