@@ -191,8 +191,10 @@ class Daemon:
 
     async def run(self, on_ready: OnReady) -> None:
         try:
-            address = await self.start()
             self._obey_signals()
+            address = await self._started()
+            if address is None:
+                return
             self._write_ready_file(address)
             log.info("serving", extra={"address": address, "board": self._board.id})
             on_ready(self._board, address)
@@ -207,6 +209,18 @@ class Daemon:
             await self.stop()
             self._manager.close()
             log.info("stopped")
+
+    async def _started(self) -> Optional[str]:
+        """The address; None: it was told to stop before it served."""
+        starting = asyncio.ensure_future(self.start())
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if starting.done():
+            return starting.result()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return None
 
     async def start(self) -> str:
         """Serves what served before, and listens; the address."""

@@ -288,6 +288,29 @@ def test_killed_daemon_serves_the_same_model_again(state: Path, bundle: Bundle) 
         assert client.predict("heat on").predictions[0].label in tiny.LABELS
 
 
+def test_a_daemon_that_is_stopped_while_it_starts_blames_no_model(
+    state: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    second = tiny.make(tmp_path / "second", seed=1)
+    with daemon(state, "--watch", "0") as client:
+        client.deploy(bundle)
+        client.deploy(second)
+    ledger = state / "deployments.json"
+    command = [sys.executable, "-m", "edgetran_daemon", "--listen", "127.0.0.1:0"]
+    for _ in range(4):  # one more than a daemon may end soon after its start
+        process = subprocess.Popen([*command, "--state", str(state)], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_S
+        while not json.loads(ledger.read_bytes())["starts"]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert json.loads(ledger.read_bytes())["starts"] == 0
+    with daemon(state) as client:
+        assert client.serving() == {"home": second.digest}
+
+
 def test_broken_current_falls_back_at_start(state: Path, bundle: Bundle, tmp_path: Path) -> None:
     second = tiny.make(tmp_path / "second", seed=1)
     with daemon(state) as client:

@@ -38,10 +38,14 @@ class Restoration:
         self._clock = clock
 
     async def run(self) -> None:
-        suspect = self._suspect() if self._ledger.starts > MOST_STARTS else None
-        if suspect is not None:
-            await self._take_back(suspect)
-        await asyncio.gather(*(self._restore(model) for model in self._ledger.models()))
+        try:
+            suspect = self._suspect() if self._ledger.starts > MOST_STARTS else None
+            if suspect is not None:
+                await self._take_back(suspect)
+            await asyncio.gather(*(self._restore(model) for model in self._ledger.models()))
+        except asyncio.CancelledError:  # the daemon was stopped: no model is to blame
+            self._note(self._ledger.steady)
+            raise
 
     def _suspect(self) -> Optional[str]:
         """The newest change that was not blamed yet."""
