@@ -132,7 +132,7 @@ class Daemon:
             rules=replace(settings.rules, place=board.place),
             unit=board.model,
         )
-        leases = Leases(settings.state / "lease-token")
+        leases = self._leases = Leases(settings.state / "lease-token")
         measurements = Measurements(
             store,
             self._deployments,
@@ -235,6 +235,7 @@ class Daemon:
     async def stop(self) -> None:
         """After the calls that are under way."""
         self._stop.set()
+        self._leases.close()
         await self._health.stopping()
         await self._deployments.stop_watching()
         await self._drain()

@@ -72,6 +72,7 @@ class Leases:
         self._last = _last_token(path)
         self._lease: Optional[Lease] = None
         self._until_s = 0.0
+        self._closed = False
         self._changed = asyncio.Event()
         self._waiting: list[Waiter] = []  # in the order in which they come
 
@@ -89,7 +90,8 @@ class Leases:
     ) -> AsyncGenerator[Union[Queued, Lease], None]:
         """How it stands whenever that changes, at last the lease. Leaving early leaves the queue.
 
-        free: whether nobody measures. Raises BoardBusy when the queue is full.
+        free: whether nobody measures. Raises BoardBusy when the queue is full, BoardError when
+        the daemon stops.
         """
         ttl_s = _checked(ttl_s)
         if len(self._waiting) >= MOST_WAITING:
@@ -102,6 +104,8 @@ class Leases:
         self.look_again()
         try:
             while self._waiting[0] is not one or self.held is not None or not free():
+                if self._closed:
+                    raise BoardError("the daemon stops", hint="wait again when it is back")
                 one.look.clear()
                 yield self._stands(one)
                 with suppress(asyncio.TimeoutError):
@@ -111,6 +115,11 @@ class Leases:
             self._waiting.remove(one)
             self.look_again()
         yield lease
+
+    def close(self) -> None:
+        """Nobody waits any longer."""
+        self._closed = True
+        self.look_again()
 
     @property
     def left_s(self) -> float:

@@ -172,3 +172,21 @@ def test_who_waits_comes_when_the_lease_runs_out_or_the_board_is_done(tmp_path: 
         assert found.holder == "you"
 
     asyncio.run(work())
+
+
+def test_who_waits_does_not_hold_up_a_daemon_that_stops(tmp_path: Path) -> None:
+    async def work() -> None:
+        leases = Leases(tmp_path / "lease-token")
+        held = leases.acquire("me")
+        events = leases.wait("you", 0.0, 0, lambda: True)
+        assert await events.__anext__()
+        following = asyncio.ensure_future(events.__anext__())
+        await asyncio.sleep(0)
+        leases.close()
+        with pytest.raises(BoardError, match="stops") as caught:
+            await following
+        assert caught.value.hint
+        assert leases.queue() == []
+        assert leases.renew(held.token), "what is under way may come to its end"
+
+    asyncio.run(work())
