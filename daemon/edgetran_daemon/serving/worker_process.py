@@ -97,6 +97,13 @@ class WorkerProcess:
         try:
             request = {"op": "load", "runtime": runtime, "path": str(graph), "threads": threads}
             answer = await worker._ask(request, {}, LOAD_LIMIT_S)
+        except ModelDown as exc:
+            await worker.stop()
+            allowed = ", or than --worker-memory-mb allows it" if memory_bytes else ""
+            raise ModelDown(
+                "the model's process died while it loaded",
+                hint=f"it may need more memory than there is{allowed}; the log may say more",
+            ) from exc
         except BaseException:
             await worker.stop()
             raise

@@ -219,6 +219,14 @@ def test_a_graph_that_cannot_be_loaded_leaves_no_process(graph: Path) -> None:
     assert set(psutil.Process().children()) <= before
 
 
+def test_one_that_has_too_little_memory_to_load_says_so(graph: Path) -> None:
+    before = set(psutil.Process().children())
+    with pytest.raises(ModelDown, match="while it loaded") as caught:
+        asyncio.run(WorkerProcess.start("onnxruntime", graph, 1, memory_bytes=1 << 20))
+    assert "--worker-memory-mb" in caught.value.hint
+    assert set(psutil.Process().children()) <= before
+
+
 def test_a_worker_that_ends_before_it_is_asked_is_a_fault(
     graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
