@@ -255,7 +255,8 @@ def check(spec: MeasureSpec) -> None:
     }
     for name, (asked, most) in limits.items():
         if asked > most:
-            raise UsageError(f"{name} is {asked}, at most {most} are possible")
+            hint = "ask for less; what nobody asked for is the daemon's own, as its --threads"
+            raise UsageError(f"{name} is {asked}, at most {most} are possible", hint=hint)
     if not 0 <= spec.min_block_s <= BLOCK_LIMIT_S:
         raise UsageError(f"min_block_s is {spec.min_block_s}, not within 0 and {BLOCK_LIMIT_S}")
     if not 0 <= spec.warmup_limit_s <= MAX_WARMUP_S:

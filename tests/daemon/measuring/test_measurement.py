@@ -87,6 +87,12 @@ def test_more_than_a_board_can_do_is_refused(asked: dict[str, Any]) -> None:
         check(dataclasses.replace(SPEC, **asked))
 
 
+def test_threads_that_nobody_asked_for_are_the_daemons_own() -> None:
+    with pytest.raises(UsageError, match="threads") as caught:
+        check(dataclasses.replace(SPEC, threads=4 * usable_cores() + 1))
+    assert "--threads" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     "asked",
     [
