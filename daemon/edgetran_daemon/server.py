@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -76,6 +76,7 @@ DRAIN_S = 10.0  # how long calls under way may go on after SIGTERM
 DRAIN_LOOK_S = 0.02
 HANG_UP_S = 0.5  # for those that only watch (health, reflection) to hear of the end
 IDLE_LOOK_S = 0.5
+NO_PLACE = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
 USERS = "users.lock"  # shared by processes of this machine that will come back, however late
 
 OnReady = Callable[[Board, str], None]
@@ -276,6 +277,7 @@ class Daemon:
             await asyncio.sleep(DRAIN_LOOK_S)
 
     def _write_ready_file(self, address: str) -> None:
+        """Raises UsageError."""
         if self._settings.ready_file is None:
             return
         ready = {
@@ -284,12 +286,19 @@ class Daemon:
             "board": self._board.id,
             "emulated": self._board.emulated,
         }
-        self._settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._settings.ready_file, json.dumps(ready).encode(), "ready")
+        try:
+            self._settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._settings.ready_file, json.dumps(ready).encode(), "ready")
+        except NO_PLACE as exc:
+            raise UsageError(
+                f"{self._settings.ready_file} cannot be written: {exc.strerror or exc}",
+                hint="choose another place with --ready-file",
+            ) from exc
 
     def _remove_ready_file(self) -> None:
         if self._settings.ready_file is not None:
-            self._settings.ready_file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                self._settings.ready_file.unlink()
 
 
 @contextmanager

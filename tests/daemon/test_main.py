@@ -55,6 +55,16 @@ def refused(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str
     return status, line
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere/ready.json", "/dev/null/ready.json"])
+def test_a_ready_file_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    options = ("--state", str(tmp_path), "--threads", "1", "--ready-file", place)
+    status, line = refused(capsys, *options)
+    assert status == 2
+    assert place in line
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_leaves_with_zero_when_told_to(tmp_path: Path, number: signal.Signals) -> None:
     ready = tmp_path / "ready.json"
