@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +111,7 @@ def _search_result(run: str, folder: Path) -> dict[str, Any] | None:
                 raise UsageError(
                     f"{path} is not finished", hint="give the same `edgetran search` again"
                 )
-            found: dict[str, Any] = json.loads((path / "result.json").read_text())
-            return found
+            from edgetran_host.job.run_directory import read_json
+
+            return read_json(path / "result.json")
     return None

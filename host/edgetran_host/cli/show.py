@@ -239,6 +239,8 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[str, str, str, str]:
         config = run["config"]
         state = "finished" if run["finished"] else f"{len(run['stages'])} stages done"
         return config["data"], config["target"], config["effort"], state
+    if "request" not in run:  # it cannot be read
+        return "-", "-", "-", run["state"]
     request = run["request"]
     if run["kind"] == "pre-training":
         return ", ".join(request["sources"]), "-", "-", run["state"]

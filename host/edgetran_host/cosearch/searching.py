@@ -42,7 +42,7 @@ from edgetran_host.cosearch.standing import (
     Standing,
     ignore_standing,
 )
-from edgetran_host.job.run_directory import RunDirectory, write_atomically
+from edgetran_host.job.run_directory import RunDirectory, read_json, write_atomically
 
 RUNS = Path("runs")
 REQUEST = "search.json"
@@ -181,7 +181,7 @@ def _opened(
             "storage": shown(means.storage) or None,
         }
         file = path / REQUEST
-        if file.exists() and json.loads(file.read_text())["request"] != kept["request"]:
+        if file.exists() and read_json(file).get("request") != kept["request"]:
             raise UsageError(
                 f"{path} holds another search", hint="choose another --run or remove that folder"
             )

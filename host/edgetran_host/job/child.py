@@ -15,7 +15,7 @@ import torch
 from edgetran.progress import Progress
 
 from edgetran_host.job.bench import Bench
-from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.run_directory import read_json, write_atomically
 from edgetran_host.job.teacher import answers, targets
 from edgetran_host.models.factorising import factorise_embedding
 from edgetran_host.models.text_model import TextModel
@@ -156,7 +156,7 @@ class Nursery:
             made, tokens = trim_tokenizer(self._tokenizer_json, self._work.texts(), size)
             kept = {"tokens": tokens, "tokenizer": made.decode()}
             write_atomically(file, json.dumps(kept, ensure_ascii=False).encode())
-        raw = json.loads(file.read_bytes())
+        raw = read_json(file)
         return raw["tokenizer"].encode(), tuple(raw["tokens"])
 
 

@@ -44,7 +44,14 @@ class RunDirectory:
         return run
 
     def config(self) -> JobConfig:
-        return JobConfig.from_json(json.loads(self._file("config.json").read_text()))
+        """Raises UsageError when the folder's config.json is not that of a run."""
+        file = self._file("config.json")
+        try:
+            return JobConfig.from_json(read_json(file))
+        except (AttributeError, KeyError, TypeError) as error:  # a model's, or another version's
+            raise UsageError(
+                f"{file} holds no request of `edgetran deploy`", hint="name another folder"
+            ) from error
 
     def folder(self, stage: str) -> Path:
         folder = self.path / stage
@@ -54,10 +61,7 @@ class RunDirectory:
     def stage(self, name: str) -> dict[str, Any] | None:
         """The result of a finished stage, else None."""
         file = self.path / "stages" / f"{name}.json"
-        if not file.exists():
-            return None
-        found: dict[str, Any] = json.loads(file.read_text())
-        return found
+        return read_json(file) if file.exists() else None
 
     def finish(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
         file = self.path / "stages" / f"{name}.json"
@@ -71,7 +75,7 @@ class RunDirectory:
 
     def result(self) -> dict[str, Any] | None:
         file = self._file("result.json")
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_json(file) if file.exists() else None
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_atomically(self._file("result.json"), json.dumps(result, indent=1).encode())
@@ -93,6 +97,21 @@ class RunDirectory:
 
     def _file(self, name: str) -> Path:
         return self.path / name
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Raises UsageError when the file is damaged, as a failing disk leaves it."""
+    try:
+        found = json.loads(file.read_bytes())
+        if isinstance(found, dict):
+            return found
+        why = f"it holds a {type(found).__name__}"
+    except ValueError as error:
+        why = str(error)
+    raise UsageError(
+        f"{file} is damaged: {why}",
+        hint="bring it back from a copy, or remove it and give the run's command again",
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:

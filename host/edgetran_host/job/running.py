@@ -133,13 +133,23 @@ def free_cores() -> int:
 
 
 def find_runs(folder: Path) -> list[dict[str, Any]]:
-    """Every run below `folder`, oldest first: name, request, finished stages."""
+    """Every run below `folder`, oldest first: name, request, finished stages.
+
+    What cannot be read has no request; its state says why.
+    """
     configs = sorted(folder.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
-    return [described(config.parent) for config in configs]
+    return [_found(config.parent) for config in configs]
+
+
+def _found(path: Path) -> dict[str, Any]:
+    try:
+        return described(path)
+    except UsageError as error:
+        return {"name": path.name, "path": str(path), "finished": False, "state": str(error)}
 
 
 def described(path: Path) -> dict[str, Any]:
-    """One run: its request and how far it came."""
+    """One run: its request and how far it came. Raises UsageError when it cannot be read."""
     run = RunDirectory(path)
     return {
         "name": run.path.name,
@@ -167,6 +177,7 @@ def finished_run(name: str | None, folder: Path) -> RunDirectory:
     if not (path / "config.json").exists():
         raise UsageError(f"no run at {path}", hint="`edgetran runs list` names them")
     run = RunDirectory(path)
+    run.config()  # raises for what is no run, finished or not
     if run.result() is None:
         raise UsageError(f"{path} is not finished", hint="give the same `edgetran deploy` again")
     return run

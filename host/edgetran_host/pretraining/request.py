@@ -14,7 +14,7 @@ from typing import Any
 
 from edgetran_protos.errors import UsageError
 
-from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.run_directory import read_json, write_atomically
 from edgetran_host.models.config import ModelConfig
 from edgetran_host.models.own_seed import PRETRAINING
 from edgetran_host.space.architecture import Architecture
@@ -108,7 +108,7 @@ def settle(request: Request, folder: Path) -> None:
             )
         write_atomically(file, json.dumps(request.to_json(), indent=1).encode())
         return
-    begun, asked = json.loads(file.read_bytes()), request.to_json()
+    begun, asked = read_json(file), request.to_json()
     changed = [key for key in asked if key not in FREE and begun.get(key) != asked[key]]
     if changed:
         raise UsageError(
@@ -121,7 +121,7 @@ def settle(request: Request, folder: Path) -> None:
 def read_request(folder: Path) -> Request:
     """Raises UsageError when nothing was begun there."""
     try:
-        return Request.from_json(json.loads((folder / PRETRAINING).read_bytes()))
+        return Request.from_json(read_json(folder / PRETRAINING))
     except FileNotFoundError as error:
         raise UsageError(
             f"{folder} holds no pre-training", hint="start with `edgetran pretrain`"

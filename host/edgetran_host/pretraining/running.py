@@ -24,7 +24,7 @@ import torch
 from edgetran.progress import OnProgress, ignore
 from edgetran_protos.errors import UsageError
 
-from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.run_directory import read_json, write_atomically
 from edgetran_host.models.checkpoint import TOKENIZER, save_model
 from edgetran_host.models.own_seed import MODEL, PRETRAINING
 from edgetran_host.models.text_model import TextModel
@@ -72,8 +72,7 @@ def pretrain(
             if done is None:
                 _train(request, folder, found, corpus, tokenizer_json, on_progress)
             found.wait()
-    result: dict[str, Any] = json.loads((folder / RESULT).read_bytes())
-    return result
+    return read_json(folder / RESULT)
 
 
 def _train(

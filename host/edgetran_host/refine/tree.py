@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.run_directory import read_json, write_atomically
 from edgetran_host.refine.node import Node, Round
 
 FILE = "tree.json"
@@ -19,7 +19,7 @@ class RefinementTree:
         self.nodes: dict[int, Node] = {}
         self.rounds: list[Round] = []
         if (folder / FILE).exists():
-            raw = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            raw = read_json(folder / FILE)
             self.nodes = {one["number"]: Node.from_json(one) for one in raw["nodes"]}
             self.rounds = [Round.from_json(one) for one in raw["rounds"]]
 

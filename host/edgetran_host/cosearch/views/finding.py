@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edgetran_protos.errors import UsageError
 
 from edgetran_host.cosearch.searching import REQUEST
-from edgetran_host.cosearch.views.searched import is_search, read_search
+from edgetran_host.cosearch.views.searched import is_search, read_kept, read_search
 
 
 def find_searches(folder: Path) -> list[dict[str, Any]]:
-    """Below `folder`, oldest first. A study that does not answer is told as its state."""
+    """Below `folder`, oldest first. What cannot be read, or does not answer, is told as its
+    state."""
     return [_found(file.parent) for file in _requests(folder)]
 
 
@@ -32,9 +32,9 @@ def _requests(folder: Path) -> list[Path]:
 
 
 def _found(path: Path) -> dict[str, Any]:
-    request = json.loads((path / REQUEST).read_text())["request"]
-    found = {"name": path.name, "path": str(path), "kind": "search", "request": request}
+    found: dict[str, Any] = {"name": path.name, "path": str(path), "kind": "search"}
     try:
+        found["request"] = read_kept(path)["request"]
         searched = read_search(path)
     except UsageError as error:
         return {**found, "finished": False, "state": str(error)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from edgetran_host.cosearch.outputs import Describer, OutputModels
 from edgetran_host.cosearch.pair import Pair
 from edgetran_host.cosearch.searching import REQUEST
 from edgetran_host.cosearch.standing import SEARCH, leading_front, ranked
+from edgetran_host.job.run_directory import read_json
 
 STUDY = "search.db"
 LEAST_TRIALS = 6  # scored, before models say anything
@@ -115,7 +115,7 @@ def read_search(path: Path, storage: str = "") -> Searched:
     """
     if not is_search(path):
         raise UsageError(f"no search at {path}", hint="`edgetran runs list` names them")
-    kept = json.loads((path / REQUEST).read_text())
+    kept = read_kept(path)
     url = storage or kept["storage"]
     if not url:
         if not (path / STUDY).exists():
@@ -123,5 +123,16 @@ def read_search(path: Path, storage: str = "") -> Searched:
         url = f"sqlite:///{quote(str(path))}/{STUDY}"
     history = History.open(url, kept["study"])
     result = path / "result.json"
-    found = json.loads(result.read_text()) if result.exists() else None
+    found = read_json(result) if result.exists() else None
     return Searched(path.name, history.brief, tuple(history.entries()), found)
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """The request of the search at `path`, and where its study lies. Raises UsageError."""
+    kept = read_json(path / REQUEST)
+    if missing := {"request", "study", "storage"} - set(kept):
+        raise UsageError(
+            f"{path / REQUEST} lacks {', '.join(sorted(missing))}",
+            hint="it is no search's; name another folder",
+        )
+    return kept
