@@ -133,7 +133,7 @@ def deploy(
     from edgetran_host.job.units import parse
 
     def limit(kind: str, text: str | None) -> float | None:
-        return parse(kind, text) if text else None
+        return None if text is None else parse(kind, text)
 
     config = JobConfig(
         data=data,

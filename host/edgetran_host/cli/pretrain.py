@@ -149,7 +149,7 @@ def pretrain(
         sources=sources,
         steps=steps or 0,
         tokens=tokens or 0,
-        seconds=parse("time", period) if period else 0.0,
+        seconds=0.0 if period is None else parse("time", period),
         accumulation=accumulate,
         warmup_fraction=warm_up,
         **settings,

@@ -209,7 +209,7 @@ def _config(targets: tuple[str, ...], given: dict[str, Any]) -> SearchConfig:
 
     def limit(kind: str) -> float | None:
         text = given[f"max_{kind}"]
-        return parse(kind, text) if text else None
+        return None if text is None else parse(kind, text)
 
     return SearchConfig(
         targets=names,
@@ -231,7 +231,7 @@ def _means(given: dict[str, Any]) -> Means:
     from edgetran_host.cosearch.standing import Budget
     from edgetran_host.job.units import parse
 
-    seconds = parse("time", given["time_limit"]) if given["time_limit"] else None
+    seconds = None if given["time_limit"] is None else parse("time", given["time_limit"])
     return Means(
         Budget(given["trials"], given["trainings"], seconds),
         given["run_path"],

@@ -74,6 +74,8 @@ def test_nothing_feasible(oracle: Path, tmp_path: Path) -> None:
         (("--target", "nanoo"), "no board or unit 'nanoo'"),
         (("--target", "local"), "the oracle knows nothing of local"),
         (("--time", "3x"), "is not a time"),
+        (("--time", ""), "is not a time"),
+        (("--max-latency", ""), "is not a latency"),
         (("--max-power", "5"), "is not a power"),
         (("--method", "boshcod"), "no search method"),
         (("--space", "seed"), "knows no pretrained seed"),

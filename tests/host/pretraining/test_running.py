@@ -194,6 +194,7 @@ class TestCommand:
             (("--design", "bert-huge"), "is no design"),
             (("--text", "absent.txt"), "no such file"),
             (("--for", "soon"), "is not a time"),
+            (("--for", ""), "is not a time"),
             (("--sequence-length", "4000"), "too short"),
         ],
     )

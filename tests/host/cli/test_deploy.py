@@ -1,0 +1,20 @@
+"""What `edgetran deploy` refuses before it looks at a board."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner, Result
+from edgetran_host.cli.deploy import deploy
+from edgetran_protos.errors import UsageError
+
+
+def ran(*options: str) -> Result:
+    return CliRunner().invoke(deploy, ["--target", "nano", "--data", "missing", *options])
+
+
+@pytest.mark.parametrize("kind", ["latency", "energy", "size", "power"])
+def test_an_empty_limit_is_none_that_was_meant(kind: str) -> None:
+    """As `--max-latency "$LIMIT"` gives where LIMIT is not set."""
+    found = ran(f"--max-{kind}", "")
+    assert isinstance(found.exception, UsageError)
+    assert f"is not a {kind}" in str(found.exception)
