@@ -12,7 +12,7 @@ from edgetran.progress import OnProgress
 
 from edgetran_host.cli.bundle_transfer import insecure_option
 from edgetran_host.cli.fleet_options import RolloutOptions, rollout_options
-from edgetran_host.cli.options import json_option, rows_options, threads_option
+from edgetran_host.cli.options import Finite, json_option, rows_options, threads_option
 
 
 @click.command()
@@ -36,7 +36,7 @@ from edgetran_host.cli.options import json_option, rows_options, threads_option
 @click.option("--max-power", default=None, metavar="5W", help="Hard limit on peak power.")
 @click.option(
     "--max-accuracy-cost",
-    type=click.FloatRange(0, 100),
+    type=Finite(0, 100),
     default=None,
     metavar="POINTS",
     help="Points of the score that 8 bits or another runtime may lose; default: 1, or what the "

@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option, threads_option
+from edgetran_host.cli.options import Finite, json_option, threads_option
 
 
 @click.command()
@@ -63,21 +63,21 @@ from edgetran_host.cli.options import json_option, threads_option
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, min_open=True),
     default=1e-3,
     show_default=True,
     help="The highest, at the end of the warm-up; from there it falls to nothing.",
 )
 @click.option(
     "--warm-up",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.06,
     show_default=True,
     help="Share of the training in which the rate rises.",
 )
 @click.option(
     "--dropout",
-    type=click.FloatRange(0, 0.9),
+    type=Finite(0, 0.9),
     default=0.1,
     show_default=True,
     help="Share of activations that a step leaves out.",

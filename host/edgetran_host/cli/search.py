@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from edgetran_host.cli.options import json_option, rows_options
+from edgetran_host.cli.options import Finite, json_option, rows_options
 
 if TYPE_CHECKING:  # they bring NumPy and the spaces
     from edgetran_host.cli.search_view import View
@@ -53,8 +53,8 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
 @click.option(
     "--legacy", "method", flag_value="legacy", help="--method legacy: the search as published."
 )
-@click.option("--alpha", type=click.FloatRange(0, 1), help="Share of queries by uncertainty.")
-@click.option("--beta", type=click.FloatRange(0, 1), help="Share of queries by chance.")
+@click.option("--alpha", type=Finite(0, 1), help="Share of queries by uncertainty.")
+@click.option("--beta", type=Finite(0, 1), help="Share of queries by chance.")
 @click.option(
     "--space",
     default="",
@@ -64,9 +64,7 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
 @click.option(
     "--trials", type=click.IntRange(1), default=60, show_default=True, help="Evaluations at most."
 )
-@click.option(
-    "--trainings", type=click.FloatRange(0, min_open=True), help="Full trainings at most."
-)
+@click.option("--trainings", type=Finite(0, min_open=True), help="Full trainings at most.")
 @click.option("--time", "time_limit", default=None, metavar="2h", help="Of all starts together.")
 @click.option(
     "--finalists",

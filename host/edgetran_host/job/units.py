@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from edgetran_protos.errors import UsageError
@@ -29,6 +30,8 @@ def parse(kind: str, text: str) -> float:
         value = float(match.group(1)) * factor
     except ValueError as exc:
         raise UsageError(f"{text!r} is not a {kind}", hint=f"like {EXAMPLES[kind]}") from exc
+    if math.isinf(value):
+        raise UsageError(f"{text!r} is too large", hint=f"like {EXAMPLES[kind]}")
     if value <= 0:
         raise UsageError(f"{text!r} is not above zero", hint=f"like {EXAMPLES[kind]}")
     return value

@@ -12,6 +12,13 @@ def ran(*options: str) -> Result:
     return CliRunner().invoke(deploy, ["--target", "nano", "--data", "missing", *options])
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_numbers_are_finite(number: str) -> None:
+    found = ran("--max-accuracy-cost", number)
+    assert found.exit_code == 2
+    assert "--max-accuracy-cost" in found.output
+
+
 @pytest.mark.parametrize("kind", ["latency", "energy", "size", "power"])
 def test_an_empty_limit_is_none_that_was_meant(kind: str) -> None:
     """As `--max-latency "$LIMIT"` gives where LIMIT is not set."""
