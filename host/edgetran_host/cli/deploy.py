@@ -12,7 +12,7 @@ from edgetran.progress import OnProgress
 
 from edgetran_host.cli.bundle_transfer import insecure_option
 from edgetran_host.cli.fleet_options import RolloutOptions, rollout_options
-from edgetran_host.cli.options import Finite, json_option, rows_options, threads_option
+from edgetran_host.cli.options import RANDOM_SEED, Finite, json_option, rows_options, threads_option
 
 
 @click.command()
@@ -74,7 +74,7 @@ from edgetran_host.cli.options import Finite, json_option, rows_options, threads
 @rows_options
 @click.option(
     "--random-seed",
-    type=int,
+    type=RANDOM_SEED,
     default=0,
     show_default=True,
     help="Of row order, new weights and the search's draws.",

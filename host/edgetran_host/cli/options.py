@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 F = TypeVar("F", bound=Callable[..., Any])
+RANDOM_SEED = click.IntRange(0, 2**32 - 1)  # what every generator takes, times a step's number too
 
 
 class Finite(click.FloatRange):

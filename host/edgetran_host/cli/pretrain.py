@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from edgetran_host.cli.options import Finite, json_option, threads_option
+from edgetran_host.cli.options import RANDOM_SEED, Finite, json_option, threads_option
 
 
 @click.command()
@@ -84,7 +84,7 @@ from edgetran_host.cli.options import Finite, json_option, threads_option
 )
 @click.option(
     "--random-seed",
-    type=int,
+    type=RANDOM_SEED,
     default=0,
     show_default=True,
     help="Of the first weights, the rows' order and the masks.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from edgetran_host.cli.options import Finite, json_option, rows_options
+from edgetran_host.cli.options import RANDOM_SEED, Finite, json_option, rows_options
 
 if TYPE_CHECKING:  # they bring NumPy and the spaces
     from edgetran_host.cli.search_view import View
@@ -97,7 +97,7 @@ OBJECTIVE = "score=0.5,latency=0.2,energy=0.2,peak=0.1"
 @rows_options
 @click.option(
     "--random-seed",
-    type=click.IntRange(0),
+    type=RANDOM_SEED,
     default=0,
     show_default=True,
     help="Of trainings and of what the search draws.",

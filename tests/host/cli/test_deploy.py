@@ -19,6 +19,13 @@ def test_numbers_are_finite(number: str) -> None:
     assert "--max-accuracy-cost" in found.output
 
 
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_random_seeds_are_those_that_every_generator_takes(seed: str) -> None:
+    found = ran("--random-seed", seed)
+    assert found.exit_code == 2
+    assert "--random-seed" in found.output
+
+
 @pytest.mark.parametrize("kind", ["latency", "energy", "size", "power"])
 def test_an_empty_limit_is_none_that_was_meant(kind: str) -> None:
     """As `--max-latency "$LIMIT"` gives where LIMIT is not set."""
