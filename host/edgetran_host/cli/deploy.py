@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 from edgetran.progress import OnProgress
 
 from edgetran_host.cli.bundle_transfer import insecure_option
 from edgetran_host.cli.fleet_options import RolloutOptions, rollout_options
 from edgetran_host.cli.options import RANDOM_SEED, Finite, json_option, rows_options, threads_option
+
+OF_A_SEARCH = (  # options that say nothing of a bundle that exists already
+    *("data", "seed", "effort", "prefer", "refine_rounds", "max_accuracy_cost"),
+    *("max_latency", "max_energy", "max_size", "max_power"),
+    *("run_path", "sequence_length", "train_rows", "random_seed"),
+)
+OF_A_FLEET = {field.name for field in dataclasses.fields(RolloutOptions)}
 
 
 @click.command()
@@ -125,10 +135,14 @@ def deploy(
     if asked.fleet is not None:
         if target or bundle is None:
             raise click.UsageError("--fleet takes a --bundle, and no --target")
+        _refuse((*OF_A_SEARCH, "threads"), "with --fleet there is nothing for")
         _deploy_fleet(bundle, insecure, asked, name, allow_older, as_json)
         return
     if not target:
         raise click.UsageError("Missing option '--target' (or '--fleet' with a '--bundle').")
+    _refuse(OF_A_FLEET, "without --fleet there is nothing for")
+    if bundle is not None:
+        _refuse(OF_A_SEARCH, "with --bundle there is nothing for")
     from edgetran_host.job.config import Budget, JobConfig
     from edgetran_host.job.units import parse
 
@@ -157,6 +171,19 @@ def deploy(
         _deploy_bundle(bundle, insecure, config, threads, allow_older, as_json)
     else:
         _deploy_job(config, run_path, refine_rounds, threads, allow_older, as_json)
+
+
+def _refuse(names: Collection[str], why: str) -> None:
+    """Options of these that were given: who limits or tries something out relies on it."""
+    context = get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{why} {', '.join(given)}")
 
 
 def _deploy_job(  # type: ignore[no-untyped-def]
