@@ -42,7 +42,12 @@ from edgetran_host.cosearch.standing import (
     Standing,
     ignore_standing,
 )
-from edgetran_host.job.run_directory import RunDirectory, read_json, write_atomically
+from edgetran_host.job.run_directory import (
+    RunDirectory,
+    check_kind,
+    read_json,
+    write_atomically,
+)
 
 RUNS = Path("runs")
 REQUEST = "search.json"
@@ -81,6 +86,7 @@ def run_search(
 ) -> dict[str, Any]:
     """Runs or continues it; the result says which limits block it when nothing is feasible."""
     check(config)
+    check_kind(run_path(config, means), REQUEST)
     with world(config) as evaluator, _opened(config, means, evaluator) as (run, history):
         found = _searched(config, means, evaluator, run, history, on_standing)
     run.write_result(found)

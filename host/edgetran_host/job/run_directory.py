@@ -22,6 +22,8 @@ from edgetran_protos.errors import UsageError
 
 from edgetran_host.job.config import JobConfig, pretty
 
+REQUESTS = ("config.json", "search.json", "pretraining.json")  # of a job, a search, a pre-training
+
 
 class RunDirectory:
     """Where one run keeps everything; opening an existing one continues it."""
@@ -31,8 +33,9 @@ class RunDirectory:
 
     @staticmethod
     def create(path: Path, config: JobConfig) -> RunDirectory:
-        """Raises UsageError when `path` already holds a different request."""
+        """Raises UsageError when `path` already holds a different request, or another kind."""
         run = RunDirectory(path)
+        check_kind(path, "config.json")
         (path / "stages").mkdir(parents=True, exist_ok=True)
         if run._file("config.json").exists():
             if run.config() != config:
@@ -97,6 +100,14 @@ class RunDirectory:
 
     def _file(self, name: str) -> Path:
         return self.path / name
+
+
+def check_kind(path: Path, own: str) -> None:
+    """own: of REQUESTS. Raises UsageError for the folder of another: they share result.json."""
+    if found := next((name for name in REQUESTS if name != own and (path / name).exists()), None):
+        raise UsageError(
+            f"{path} holds something else: there is a {found}", hint="choose another --run"
+        )
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def test_the_table_and_the_result(oracle: Path, tmp_path: Path) -> None:
     assert "holds another search" in str(other.exception)
 
 
+@pytest.mark.parametrize("request_file", ["config.json", "pretraining.json"])
+def test_the_run_of_another_command_keeps_its_result(
+    request_file: str, oracle: Path, tmp_path: Path
+) -> None:
+    for name in (request_file, "result.json"):
+        (tmp_path / name).write_text("{}")
+    found = ran(oracle, tmp_path, "--trials", "3")
+    assert "holds something else" in str(found.exception)
+    assert (tmp_path / "result.json").read_text() == "{}"
+
+
 def test_nothing_feasible(oracle: Path, tmp_path: Path) -> None:
     options = ("--target", "rpi4", "--trials", "4", "--max-latency", "1ms", "--max-size", "1GB")
     found = ran(oracle, tmp_path / "run", *options)

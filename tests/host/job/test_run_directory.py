@@ -45,6 +45,16 @@ def test_the_request_survives_and_another_is_refused(tmp_path: Path) -> None:
         RunDirectory.create(tmp_path / "run", other)
 
 
+@pytest.mark.parametrize("request_file", ["search.json", "pretraining.json"])
+def test_the_folder_of_a_search_or_a_pre_training_is_refused(
+    request_file: str, tmp_path: Path
+) -> None:
+    (tmp_path / request_file).write_text("{}")
+    with pytest.raises(UsageError, match="something else"):
+        RunDirectory.create(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == [request_file]
+
+
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     first = RunDirectory.create(tmp_path / "run", CONFIG)
     second = RunDirectory.create(tmp_path / "run", CONFIG)
