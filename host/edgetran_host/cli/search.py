@@ -164,10 +164,10 @@ def _draw(config: SearchConfig, means: Means, path: Path) -> Path:
 
 def _ask(config: SearchConfig, means: Means) -> None:
     """Before anything is trained; a search that began goes on without."""
-    from edgetran_host.cosearch.searching import run_path
+    from edgetran_host.cosearch.searching import REQUEST, run_path
 
     path = run_path(config, means)
-    if not path.exists():
+    if not (path / REQUEST).exists():
         trials = f"{means.budget.evaluations} designs"
         click.confirm(
             f"Train and measure up to {trials} on {', '.join(config.targets)}, in {path}?",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ def test_the_run_of_another_command_keeps_its_result(
     found = ran(oracle, tmp_path, "--trials", "3")
     assert "holds something else" in str(found.exception)
     assert (tmp_path / "result.json").read_text() == "{}"
+
+
+def test_it_asks_until_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that was refused leaves a folder, too."""
+    (tmp_path / "work").mkdir()
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("edgetran_host.cli.search.sys", terminal)
+    options = ["--target", "nano", "--data", "missing", "--run", str(tmp_path)]
+    found = CliRunner().invoke(search, options, input="n\n")
+    assert "Train and measure up to 60 designs on nano" in found.stderr
+    assert found.exit_code == 1
+    assert "missing" not in str(found.exception)
 
 
 def test_nothing_feasible(oracle: Path, tmp_path: Path) -> None:
