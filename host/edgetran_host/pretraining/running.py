@@ -38,7 +38,7 @@ from edgetran_host.pretraining.masking import Masking
 from edgetran_host.pretraining.request import Request, settle
 from edgetran_host.pretraining.sources import check_sources
 from edgetran_host.pretraining.stepping import Run, Standing, Stepper
-from edgetran_host.pretraining.team import Team, is_first, once, team
+from edgetran_host.pretraining.team import Team, available, is_first, once, team
 from edgetran_host.pretraining.word_pieces import make_tokenizer, padding_of, size_of
 from edgetran_host.training.device import own_draws
 from edgetran_host.training.precision import fast_products
@@ -57,6 +57,7 @@ def pretrain(
     Raises UsageError, DataError.
     """
     check_sources(request.sources)
+    available(request.device)  # before hours of reading text
     if not is_first():
         on_progress = ignore
     with _claimed(folder, request), compute_threads(threads):

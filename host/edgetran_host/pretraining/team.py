@@ -35,7 +35,7 @@ class Team:
 
     def __init__(self, device: str, precision: str) -> None:
         """Raises UsageError when the device is not there."""
-        self.device = self._placed(_available(device))
+        self.device = self._placed(available(device))
         fast = self.device.type == "cuda" or has_fast_bf16()
         self.bf16 = precision == "bf16" or (precision == "auto" and fast)
 
@@ -147,7 +147,8 @@ def once(make: Callable[[], T], find: Callable[[], T | None]) -> T:
     return found
 
 
-def _available(asked: str) -> str:
+def available(asked: str) -> str:
+    """The kind of device that is meant. Raises UsageError when it is not there."""
     if asked == "auto":
         return compute_device().type
     if asked == "cuda" and not torch.cuda.is_available():

@@ -176,6 +176,7 @@ class TestRefusals:
     def test_no_gpu(self, asking: Asking, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no CUDA device"):
             pretrain(asking(device="cuda"), tmp_path)
+        assert not list(tmp_path.iterdir())
 
 
 class TestCommand:
