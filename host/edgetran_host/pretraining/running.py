@@ -202,4 +202,9 @@ def _claimed(folder: Path, request: Request) -> Iterator[None]:
                 f"another process is working in {folder}", hint="wait for it, or give another --out"
             ) from error
         settle(request, folder)
-        yield
+        try:
+            yield
+        except UsageError as error:
+            if error.hint:  # it asks for a change, which this folder refuses
+                error.hint += f", with another --out: {folder} keeps its request until removed"
+            raise

@@ -120,6 +120,14 @@ def test_a_worthless_rate(asking: Asking, tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+def test_what_to_change_needs_another_folder(asking: Asking, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too short") as caught:
+        pretrain(asking(sequence_length=4000), tmp_path / "out")
+    assert f"with another --out: {tmp_path / 'out'}" in caught.value.hint
+    with pytest.raises(UsageError, match="other sequence_length"):
+        pretrain(asking(), tmp_path / "out")
+
+
 def test_by_the_clock(asking: Asking, tmp_path: Path) -> None:
     result = pretrain(asking(steps=0, seconds=0.3), tmp_path)
     assert result["seconds"] >= 0.3
