@@ -75,6 +75,8 @@ def rows_of(table: Table, layout: Layout) -> tuple[Row, ...]:
             raise DataError(
                 f"{table.path}, line {line}: {empty[0]} is empty", hint="fill it or remove the row"
             )
+        for name, cell in found.items():
+            _check_whole(table, line, name, cell)
         label = found[layout.label]
         rows.append(
             Row(
@@ -93,6 +95,17 @@ def _check_text(table: Table, layout: Layout) -> None:
                 f"{table.path}: {name} holds lists or objects, not text",
                 hint="give each row one text (or two) and one label",
             )
+
+
+def _check_whole(table: Table, line: int, name: str, cell: str) -> None:
+    """JSON can name one half of a character outside the first 65,536; no tokenizer reads it."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError as exc:
+        raise DataError(
+            f"{table.path}, line {line}: {name} holds half a character, {cell[exc.start]!r}",
+            hint="correct or remove the row; a text that was cut inside an emoji has one",
+        ) from exc
 
 
 def _check_labels(table: Table, layout: Layout) -> None:

@@ -131,6 +131,14 @@ class TestRefusals:
             rows_of(rows, layout_of(rows))
 
     @pytest.mark.parametrize(
+        ("row", "name"), [(("a\ud83d", "0"), "text"), (("a", "\udc00b"), "label")]
+    )
+    def test_half_a_character(self, refused: Refused, row: Sequence[str], name: str) -> None:
+        rows = table(("text", "label"), ("a \U0001f600", "1"), row)
+        with refused("line 3", f"{name} holds half a character"):
+            rows_of(rows, layout_of(rows))
+
+    @pytest.mark.parametrize(
         "labels",
         [
             [f"user-{i}" for i in range(40)],
