@@ -215,13 +215,14 @@ def put_on_board(work: Workbench, offers: Offers, serving: str) -> None:
     if work.served_name in deployed and deployed[work.served_name][0] == _refined(work):
         return  # what came out of this very bundle serves in its place
     if deployed.get(work.served_name) != (bundle.digest, serving):
-        work.board.deploy(
-            bundle,
-            model=work.served_name,
-            variant=serving,
-            allow_older=work.allow_older,
-            on_progress=work.on_progress,
-        )
+        with work.board.lease(wait=True, on_progress=work.on_progress):  # another may measure
+            work.board.deploy(
+                bundle,
+                model=work.served_name,
+                variant=serving,
+                allow_older=work.allow_older,
+                on_progress=work.on_progress,
+            )
 
 
 def _refined(work: Workbench) -> str | None:

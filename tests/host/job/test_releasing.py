@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import edgetran
 import pytest
 from click.testing import CliRunner
+from edgetran.progress import Progress
 from edgetran_host.cli.pack import pack
 from edgetran_host.inspecting import check
 from edgetran_host.job.config import JobConfig
+from edgetran_host.job.deploying import put_on_board
 from edgetran_host.job.releasing import CHOSEN, REFINED, pack_run
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_protos.bundle import Bundle, Claim
@@ -122,6 +127,24 @@ def test_a_refined_run_gives_what_the_refinement_served(
     found = pack_run(run.path, tmp_path / "refined.tar")
     assert found.card.architecture_id == "tiny-1"
     assert searched.card.architecture_id == "tiny-0"
+
+
+def test_a_board_that_another_measures_on_is_waited_for(run: RunDirectory, own_home: Path) -> None:
+    packed = Bundle.open(run.path / CHOSEN / "home.tar")
+    variant = packed.card.variants[0].name
+    told: list[Progress] = []
+    with edgetran.connect("nano", threads=1) as board, edgetran.connect("nano") as other:
+        work: Any = SimpleNamespace(
+            run=run, board=board, served_name="home", allow_older=False, on_progress=told.append
+        )
+        offers: Any = SimpleNamespace(bundle=packed)
+        with contextlib.ExitStack() as held:
+            held.enter_context(other.lease(holder="the nightly"))
+            threading.Timer(0.5, held.close).start()
+            put_on_board(work, offers, variant)
+        (serving,) = board.deployments()
+    assert (serving.model, serving.variant) == ("home", variant)
+    assert "the nightly" in next(event.detail for event in told if event.stage == "lease")
 
 
 @pytest.mark.parametrize("missing", ["release", "measurements", "offer-onnxruntime-fp32"])
