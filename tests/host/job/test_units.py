@@ -13,6 +13,9 @@ from edgetran_protos.errors import UsageError
         ("energy", "300mJ", 0.300),
         ("size", "20MB", 20e6),
         ("size", "1MiB", 2**20),
+        ("size", "2 GiB", 2**31),
+        ("latency", "40\u00b5s", 40e-6),  # the micro sign
+        ("latency", "40\u03bcs", 40e-6),  # the Greek letter
         ("power", "5W", 5.0),
         ("time", "90s", 90.0),
         ("time", "30m", 1800.0),
