@@ -141,7 +141,7 @@ def search(targets: tuple[str, ...], as_json: bool, yes: bool, **given: Any) -> 
     config = _config(targets, given)
     means = _means(given)
     check(config)
-    if config.oracle is None and not (yes or as_json) and sys.stdin.isatty():
+    if config.oracle is None and not (yes or as_json) and _has_a_terminal():
         _ask(config, means)
     with search_view(config.name(), assumed=config.oracle is not None, as_json=as_json) as view:
         world = _world(means, given["engine"], view)
@@ -160,6 +160,10 @@ def _draw(config: SearchConfig, means: Means, path: Path) -> Path:
 
     oracle = Oracle.load(config.oracle) if config.oracle else None
     return write_search_page(read_search(path, means.storage), path, oracle)
+
+
+def _has_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()  # None: it was closed, as by `<&-`
 
 
 def _ask(config: SearchConfig, means: Means) -> None:

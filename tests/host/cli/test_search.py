@@ -76,6 +76,13 @@ def test_it_asks_until_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "missing" not in str(found.exception)
 
 
+def test_without_any_input_it_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgetran_host.cli.search.sys", SimpleNamespace(stdin=None))
+    options = ["--target", "nano", "--engine", "none", "--run", str(tmp_path)]
+    found = CliRunner().invoke(search, options)
+    assert "no engine" in str(found.exception)
+
+
 def test_nothing_feasible(oracle: Path, tmp_path: Path) -> None:
     options = ("--target", "rpi4", "--trials", "4", "--max-latency", "1ms", "--max-size", "1GB")
     found = ran(oracle, tmp_path / "run", *options)
