@@ -32,7 +32,7 @@ def show_result(result: dict[str, Any], *, as_json: bool) -> None:
         told = answer["answer"] if isinstance(answer["answer"], str) else f"{answer['answer']:.3f}"
         mark = Text.assemble("    -> ", (told, "bold"), f"  (expected {answer['expected']})")
         console.print(mark)
-    console.print(f"run: {result['run']}  (report.html, bundle.tar, result.json)")
+    console.print(f"run: {escape(result['run'])}  (report.html, bundle.tar, result.json)")
 
 
 def result_table(result: dict[str, Any], width: int) -> Group:

@@ -230,7 +230,7 @@ def show_runs(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         return
     table = _table("run", "data", "target", "effort", "state")
     for run in found:
-        table.add_row(run["name"], *map(escape, _run_cells(run)))
+        table.add_row(*map(escape, (run["name"], *_run_cells(run))))
     Console(soft_wrap=True).print(table)
 
 

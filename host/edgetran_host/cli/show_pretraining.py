@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from edgetran_host.cli.progress import clock
 from edgetran_host.cli.show import print_json
@@ -28,4 +29,5 @@ def show_pretraining(folder: Path, result: Mapping[str, Any], *, as_json: bool) 
         f"held-out perplexity {result['perplexity']:.2f} (loss {result['held_out_loss']:.3f}), "
         f"kept from step {result['kept_step']}"
     )
-    say(f"seed: {folder}  (report.html, curve.png)   edgetran deploy --seed {folder} ...")
+    seed = escape(str(folder))
+    say(f"seed: {seed}  (report.html, curve.png)   edgetran deploy --seed {seed} ...")

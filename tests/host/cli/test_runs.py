@@ -36,6 +36,12 @@ def test_a_folder_that_cannot_be_read_hides_no_other(
     assert finished_run(None, tmp_path).path == tmp_path / "good"
 
 
+def test_a_name_with_brackets_is_shown_whole(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path / "[red]roof", CONFIG)
+    shown = CliRunner().invoke(runs, ["list", "--runs", str(tmp_path)])
+    assert "[red]roof" in shown.output
+
+
 @pytest.mark.parametrize("content", SPOILT)
 def test_a_folder_that_is_no_run_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, encoding="latin-1")
