@@ -113,5 +113,5 @@ def _search_result(run: str, folder: Path) -> dict[str, Any] | None:
                 )
             from edgetran_host.job.run_directory import read_json
 
-            return read_json(path / "result.json")
+            return {**read_json(path / "result.json"), "run": str(path)}
     return None

@@ -161,8 +161,9 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def finished_result(name: str | None, folder: Path) -> dict[str, Any]:
-    """The figures of one run. Raises UsageError when there is none."""
-    return finished_run(name, folder).result() or {}
+    """The figures of one run, where it lies now. Raises UsageError when there is none."""
+    run = finished_run(name, folder)
+    return {**(run.result() or {}), "run": str(run.path)}
 
 
 def finished_run(name: str | None, folder: Path) -> RunDirectory:

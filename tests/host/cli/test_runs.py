@@ -42,6 +42,16 @@ def test_a_name_with_brackets_is_shown_whole(tmp_path: Path) -> None:
     assert "[red]roof" in shown.output
 
 
+def test_a_run_that_was_moved_is_shown_where_it_lies(tmp_path: Path) -> None:
+    for name, request in (("job", "config.json"), ("hunt", "search.json")):
+        run = RunDirectory.create(tmp_path / name, CONFIG)
+        run.write_result({"run": "where/it/was"})
+        (run.path / "config.json").rename(run.path / request)
+        words = ["show", name, "--runs", str(tmp_path), "--json"]
+        shown = CliRunner().invoke(runs, words)
+        assert json.loads(shown.stdout)["run"] == str(run.path)
+
+
 @pytest.mark.parametrize("content", SPOILT)
 def test_a_folder_that_is_no_run_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, encoding="latin-1")
