@@ -12,9 +12,9 @@ import psutil
 from edgetran.progress import OnProgress, ignore
 from edgetran.results import BoardInfo
 from edgetran_protos.bundle import check_model_name
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import BudgetError, UsageError
 
-from edgetran_host.job.config import JobConfig
+from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 
 RUNS = Path("runs")
@@ -53,7 +53,9 @@ def run_job(
         edgetran.connect(config.target, threads=count) as board,
         edgetran.connect("local", threads=count) as reference,
     ):
-        check_runtime(board.describe())
+        found = board.describe()
+        check_runtime(found)
+        check_senses(found, config.budget)
         check_takes_unsigned(board)
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
@@ -72,6 +74,20 @@ def check_runtime(board: BoardInfo) -> None:
         raise UsageError(
             f"{board.board} cannot run the designs of the search: {missing}",
             hint=f"pip install 'edgetran-daemon[{RUNTIME}]' on the board",
+        )
+
+
+def check_senses(board: BoardInfo, budget: Budget) -> None:
+    """A limit on what no sensor gives cannot be kept: better said before the seed is trained.
+
+    Raises BudgetError. An emulated board gives what its model does.
+    """
+    limits = {"energy": budget.max_energy_j, "peak power": budget.max_power_w}
+    asked = [name for name, limit in limits.items() if limit is not None]
+    if asked and not board.emulated and all(sensor.unavailable for sensor in board.sensors):
+        raise BudgetError(
+            f"{board.board} has no power sensor, so a limit on {asked[0]} cannot be kept",
+            hint="leave that limit out; `edgetran device info` says what each sensor lacks",
         )
 
 

@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 from edgetran.results import BoardInfo, RuntimeInfo
 from edgetran_host.export.compatibility import CELLS
-from edgetran_host.job.config import JobConfig
+from edgetran_host.job.config import Budget, JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.running import (
     RUNTIME,
     check_runtime,
+    check_senses,
     finished_with_less,
     run_name,
     taken_up,
 )
 from edgetran_host.search.seeded_space import PRECISIONS
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import BudgetError, UsageError
 
 
 def board(*runtimes: RuntimeInfo) -> BoardInfo:
@@ -31,6 +32,16 @@ def test_a_board_without_the_runtime_of_the_designs_is_refused() -> None:
         with pytest.raises(UsageError, match="cannot run") as caught:
             check_runtime(board(*runtimes))
         assert RUNTIME in caught.value.hint
+
+
+@pytest.mark.parametrize("limit", [{"max_energy_j": 0.3}, {"max_power_w": 5.0}])
+def test_a_limit_that_no_sensor_can_watch_is_refused(limit: dict[str, float]) -> None:
+    """Before the seed is trained, which may take hours."""
+    without = board(RuntimeInfo(RUNTIME, "1.32.0", ""))
+    check_senses(without, Budget(max_latency_s=0.04))
+    check_senses(dataclasses.replace(without, emulated=True), Budget(**limit))
+    with pytest.raises(BudgetError, match="no power sensor"):
+        check_senses(without, Budget(**limit))
 
 
 def test_the_search_proposes_only_pairs_of_the_table() -> None:
