@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,5 +42,5 @@ def _origin(work: Workbench, refinement: Mapping[str, Any] | None) -> Origin:
 
 def _without_folders(place: str) -> str:
     """A folder's own name; a name of a package or on the hub stays."""
-    path = Path(place).expanduser()
+    path = Path(os.path.expanduser(place))
     return path.resolve().name if path.exists() else place

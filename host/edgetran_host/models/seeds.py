@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def load_seed(name: str) -> Seed:
     if name in PACKAGED:
         known = PACKAGED[name]
         return _read(name, known.title, _package_folder(name, known), known.licence)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if name and folder.is_dir():
         return _read(name, folder.resolve().name, folder, _licence(folder))
     if not HUB_NAME.fullmatch(name):

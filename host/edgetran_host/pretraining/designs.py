@@ -9,6 +9,7 @@ Designs whose layers differ are written as JSON, {"l", "o", "h", "f"}.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def design_of(asked: str) -> Architecture:
     if line is not None:
         return _repeated(line)
     try:
-        raw = json.loads(Path(asked).expanduser().read_bytes())
+        raw = json.loads(Path(os.path.expanduser(asked)).read_bytes())
     except OSError as error:
         raise UsageError(f"{asked!r} is no design", hint=HINT) from error
     except ValueError as error:

@@ -5,6 +5,7 @@ Sources are read in order, documents one by one; nothing is kept in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def texts(sources: Sequence[str]) -> Iterator[str]:
 
 def files_of(source: str) -> list[Path]:
     """A file by itself, or all text files at any depth of a folder, by name."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -61,7 +62,7 @@ def _hub_texts(source: str) -> Iterator[str]:
     if not name:
         raise DataError(f"{source} names no data set", hint=f"give {HUB}NAME or {HUB}FOLDER")
     try:
-        where = str(Path(name).expanduser())
+        where = str(Path(os.path.expanduser(name)))
         found = datasets.load_dataset(where, configuration or None, split="train", streaming=True)
         rows = iter(found)
         first = next(rows, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ SAMPLE_CHARACTERS = 64_000_000  # from the beginning of the text; pieces change 
 def make_tokenizer(given: str | None, size: int, sources: Sequence[str]) -> bytes:
     """A tokenizer.json. Raises UsageError, DataError."""
     if given is not None:
-        return _read(Path(given).expanduser())
+        return _read(Path(os.path.expanduser(given)))
     rows = list(_sample(texts(sources)))
     if not rows:
         raise DataError("there is no text in what --text names", hint="the files are empty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ DEV_SPLITS = ("validation", "dev", "test", "validation_matched")
 def task_name(source: str) -> tuple[str, str]:
     """What to call `NAME` or `NAME:CONFIGURATION`, and the part that names the data."""
     path, _, configuration = source.partition(":")
-    if Path(path).expanduser().is_dir():
-        path = Path(path).expanduser().resolve().name
+    if Path(os.path.expanduser(path)).is_dir():
+        path = Path(os.path.expanduser(path)).resolve().name
     known = configuration or path.rpartition("/")[2]
     return "-".join([*path.split("/"), *([configuration] if configuration else [])]), known
 
@@ -30,7 +31,7 @@ def hub_splits(source: str) -> tuple[Table, Table]:
         raise DataError("hf: names no data set", hint="give hf:NAME, or hf: and a local folder")
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(str(Path(path).expanduser()), configuration or None)
+        found = datasets.load_dataset(str(Path(os.path.expanduser(path))), configuration or None)
     except Exception as exc:  # its loaders share no base class
         raise DataError(
             f"hf:{source} cannot be loaded: {_first_line(exc)}",

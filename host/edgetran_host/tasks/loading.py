@@ -9,6 +9,7 @@ hf:NAME or hf:NAME:CONF  Hugging Face `datasets`, from the hub or a local folder
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def load_task(source: str, limit: int | None = None) -> Task:
         name, known = task_name(source.removeprefix(HUB_PREFIX))
         train, dev = hub_splits(source.removeprefix(HUB_PREFIX))
         return _task(name, known, train, dev, layout_of(train), limit)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if source and _is_folder(path):
         name = path.resolve().name
         train, dev = _splits(path)

@@ -202,6 +202,8 @@ class TestCommand:
         [
             (("--design", "bert-huge"), "is no design"),
             (("--text", "absent.txt"), "no such file"),
+            (("--text", "~nobody-of-that-name/text"), "no such file"),
+            (("--design", "~nobody-of-that-name/a.json"), "is no design"),
             (("--for", "soon"), "is not a time"),
             (("--for", ""), "is not a time"),
             (("--sequence-length", "4000"), "too short"),

@@ -200,6 +200,7 @@ class TestFile:
             ("nowhere", ["'nowhere'", "no such file", "hf:NAME"]),
             ("nowhere.csv", ["'nowhere.csv'", "no such file"]),
             ("notes.txt", ["notes.txt is no", ".csv"]),
+            ("~nobody-of-that-name/rows.csv", ["no such file"]),
             ("a" * 5000, ["cannot be read", "hf:NAME"]),
             ("\0", ["no such file"]),
         ],
