@@ -49,7 +49,7 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
     measured = measured_rows(work, plain, offers, Budget(**found["budget"]))
     serving = measured["serving"]
     rows = [*plain, chosen_row(design, finished, offers, serving)]
-    put_on_board(work, offers, serving)
+    serves = put_on_board(work, offers, serving)
     result = {
         "schema": RESULT_SCHEMA,
         "config": work.config.to_json(),
@@ -62,7 +62,7 @@ def deploy_job(work: Workbench) -> dict[str, Any]:
             "reference": dataclasses.asdict(work.reference.describe()),
         },
         "offers": table(offers, measured["offers"], serving),
-        "answers": answered(work),
+        "answers": answered(work) if serves else (work.run.result() or {}).get("answers", []),
     }
     work.run.write_result(result)
     return result
@@ -205,15 +205,19 @@ def _as_one_stage(work: Workbench, stage: str) -> OnProgress:
     return listen
 
 
-def put_on_board(work: Workbench, offers: Offers, serving: str) -> None:
-    """Puts the winner on the board, with what each variant promises on its card."""
+def put_on_board(work: Workbench, offers: Offers, serving: str) -> bool:
+    """Puts the winner on the board, with what each variant promises on its card.
+
+    False where what came out of this very bundle serves in its place, and stays: what the board
+    answers is then not the winner's.
+    """
     work.run.once("release", lambda: {"sequence": int(time.time())})
     bundle = release(work.run, offers.bundle, work.run.path / "bundle.tar")
     deployed = {
         entry.model: (entry.bundle_digest, entry.variant) for entry in work.board.deployments()
     }
     if work.served_name in deployed and deployed[work.served_name][0] == _refined(work):
-        return  # what came out of this very bundle serves in its place
+        return False
     if deployed.get(work.served_name) != (bundle.digest, serving):
         with work.board.lease(wait=True, on_progress=work.on_progress):  # another may measure
             work.board.deploy(
@@ -223,6 +227,7 @@ def put_on_board(work: Workbench, offers: Offers, serving: str) -> None:
                 allow_older=work.allow_older,
                 on_progress=work.on_progress,
             )
+    return True
 
 
 def _refined(work: Workbench) -> str | None:

@@ -141,10 +141,21 @@ def test_a_board_that_another_measures_on_is_waited_for(run: RunDirectory, own_h
         with contextlib.ExitStack() as held:
             held.enter_context(other.lease(holder="the nightly"))
             threading.Timer(0.5, held.close).start()
-            put_on_board(work, offers, variant)
+            assert put_on_board(work, offers, variant)
         (serving,) = board.deployments()
     assert (serving.model, serving.variant) == ("home", variant)
     assert "the nightly" in next(event.detail for event in told if event.stage == "lease")
+
+
+def test_what_the_refinement_serves_stays(run: RunDirectory, tiny: ModuleType) -> None:
+    """And is said to, so that its answers are not taken for the searched model's."""
+    refined = tiny.make(run.folder(REFINED) / "bundle.tar", seed=1)
+    serving = SimpleNamespace(model="home", bundle_digest=refined.digest, variant="any")
+    work: Any = SimpleNamespace(
+        run=run, board=SimpleNamespace(deployments=lambda: [serving]), served_name="home"
+    )
+    offers: Any = SimpleNamespace(bundle=Bundle.open(run.path / CHOSEN / "home.tar"))
+    assert not put_on_board(work, offers, "any")
 
 
 @pytest.mark.parametrize("missing", ["release", "measurements", "offer-onnxruntime-fp32"])
