@@ -31,7 +31,7 @@ from edgetran.places import locked
 from edgetran.results import BoardInfo
 
 MODULE = "edgetran_daemon"
-START_S = 20.0  # how long a daemon may take until it serves
+START_S = 120.0  # how long a daemon may take until it serves: it loads what served before first
 ALIVE_S = 5.0  # how long a running one may take to answer
 LEAVE_S = 15.0  # how long one may take to leave: its last calls get ten seconds
 POLL_S = 0.05

@@ -42,7 +42,7 @@ def find(address: str) -> Optional[Paired]:
 
 
 def keep(address: str, paired: Paired) -> None:
-    """Whole or not at all; only the user may read it."""
+    """Whole or not at all, whenever it is broken off; only the user may read it."""
     folder = _folder(address)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True, mode=0o700)
@@ -52,9 +52,11 @@ def keep(address: str, paired: Paired) -> None:
     for name, data in contents.items():
         (partial / name).touch(mode=0o600)
         (partial / name).write_bytes(data)
+    old = partial.with_suffix(".old")
     if folder.exists():
-        shutil.rmtree(folder)
+        os.replace(folder, old)
     os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 FILES = ("authority.pem", "client.pem", "client.key")

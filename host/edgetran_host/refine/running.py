@@ -13,7 +13,7 @@ from typing import Any
 
 import edgetran
 from edgetran.progress import OnProgress, Progress, ignore
-from edgetran_protos.errors import UsageError
+from edgetran_protos.errors import DataError, UsageError
 
 from edgetran_host.engine import Engine, open_engine
 from edgetran_host.job.baselines import Baseline, baselines
@@ -51,7 +51,7 @@ from edgetran_host.refine.refining import Refinement
 from edgetran_host.refine.settings import Settings
 from edgetran_host.search.objective import Cost
 from edgetran_host.search.seeded_space import Design
-from edgetran_host.tasks import load_task
+from edgetran_host.tasks import Task, load_task
 from edgetran_host.training import Targets
 from edgetran_host.training.divergence import Diverged
 from edgetran_host.training.loop import forget
@@ -100,7 +100,7 @@ def refine_run(
             f"{path} is not finished", hint="give its `edgetran deploy` command again, then refine"
         )
     rows = config.train_rows or effort(config.effort).distillation_rows
-    task, seed = load_task(config.data, limit=rows), load_seed(config.seed)
+    task, seed = _rows_again(config.data, rows), load_seed(config.seed)
     count = threads or max(1, free_cores() // (machines.workers if machines else 1))
     on_progress = _one_at_a_time(on_progress)
     with (
@@ -119,6 +119,16 @@ def refine_run(
             found = _refined(work, own, result, settings, machines)
             write_report(own.run, found)
     return found
+
+
+def _rows_again(data: str, limit: int | None) -> Task:
+    try:
+        return load_task(data, limit=limit)
+    except DataError as exc:
+        raise DataError(
+            f"the rows of the run cannot be had again: {exc}",
+            hint="refine where `edgetran deploy` was given, with the files that it was given",
+        ) from exc
 
 
 def _opened(machines: Machines | None, threads: int) -> AbstractContextManager[Engine | None]:
@@ -142,7 +152,8 @@ def _check_settings(own: Workbench, settings: Settings) -> None:
     asked = dataclasses.asdict(settings)
     kept = own.run.once("settings", lambda: _plain(asked))
     changed = sorted(name for name in asked if _plain(asked)[name] != kept.get(name))
-    if changed and changed != ["rounds"]:
+    changed = [name for name in changed if name != "rounds"]
+    if changed:
         raise UsageError(
             f"the refinement in {own.run.path} began with another {', '.join(changed)}",
             hint="give the same again (more --rounds are possible), or remove that folder",

@@ -1,4 +1,4 @@
-"""What the best node's last training may do: better on held-out rows, or nothing."""
+"""What a refinement needs of its run, and what the best node's last training may do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import pytest
 import torch
 from edgetran import Board
 from edgetran_host.job.child import Child
+from edgetran_host.job.config import JobConfig
+from edgetran_host.job.run_directory import RunDirectory
 from edgetran_host.job.workbench import Workbench
 from edgetran_host.models.text_model import TextModel
 from edgetran_host.refine.held_out import held_out_loss
-from edgetran_host.refine.running import trained_on
+from edgetran_host.refine.running import refine_run, trained_on
+from edgetran_host.refine.settings import Settings
+from edgetran_protos.errors import DataError
 
 from tests.host.tiny_job import teacher, workbench
 
@@ -50,3 +54,12 @@ def test_what_is_worse_or_diverges_is_not(work: Workbench, learning_rate: float)
     before, after = last(work, learning_rate)
     for old, new in zip(before.model.parameters(), after.parameters()):
         assert torch.equal(old, new)
+
+
+def test_a_run_whose_rows_are_not_there(tmp_path: Path) -> None:
+    """As from another folder than that of its `edgetran deploy`."""
+    run = RunDirectory.create(tmp_path, JobConfig("rows.tsv", "minilm", "nano", "quick"))
+    run.write_result({"rows": []})
+    with pytest.raises(DataError, match=r"rows of the run.*'rows\.tsv'") as caught:
+        refine_run(run.path, cast(Settings, None))
+    assert "where `edgetran deploy` was given" in caught.value.hint
