@@ -24,9 +24,11 @@ from edgetran_protos.errors import BoardError, BundleError, DataError, ModelErro
 from edgetran_protos.measuring.reasons import INVALID
 
 from edgetran_host.cosearch.assignment import Assignment
+from edgetran_host.cosearch.goal import Limits
 from edgetran_host.cosearch.pair import Place
 from edgetran_host.export import CELLS
 from edgetran_host.job.run_directory import write_atomically
+from edgetran_host.job.running import check_senses
 from edgetran_host.job.searching import (
     MEASURE_BLOCK_S,
     MEASURE_BLOCKS,
@@ -72,9 +74,14 @@ class Boards:
         file: Path,
         quiet: Quiet = nullcontext,
         connect: Callable[[str], edgetran.Board] = edgetran.connect,
+        limits: Limits | None = None,
     ) -> None:
-        """file: where what is known of them is kept. Raises BoardError for one never seen."""
+        """file: where what is known of them is kept.
+
+        Raises BoardError for one never seen, BudgetError for one without a sensor for a limit.
+        """
         self._assignment = assignment
+        self._limits = limits or Limits()
         self._file = file
         self._quiet = quiet
         self._connect = connect
@@ -166,9 +173,10 @@ class Boards:
         )
 
     def _open(self, target: str) -> edgetran.Board:
-        board = self._connect(target)
-        self._known[target] = _describe(target, board.describe())
-        self._connections[target] = board
+        board = self._connections[target] = self._connect(target)
+        info = board.describe()
+        check_senses(info, self._limits.energy_j, self._limits.peak_power_w)
+        self._known[target] = _describe(target, info)
         with self._writing:
             kept = [asdict(one) for one in self._known.values()]
             write_atomically(self._file, json.dumps(kept, indent=1).encode())

@@ -91,7 +91,9 @@ class RealEvaluator(Evaluator):
         size = assignment.vocabulary
         self.vocabulary = size if cuttable and size and size < seed.config.vocab_size else None
         self.seed = seed.config.architecture
-        self._boards = boards or Boards(assignment, self.folder / "boards.json", engine.quiet)
+        self._boards = boards or Boards(
+            assignment, self.folder / "boards.json", engine.quiet, limits=self.limits
+        )
         self._product = ProductSpace(
             space_around(seed.config, seed.name, assignment.more_kinds), self._boards.places()
         )

@@ -14,7 +14,7 @@ from edgetran.results import BoardInfo
 from edgetran_protos.bundle import check_model_name
 from edgetran_protos.errors import BudgetError, UsageError
 
-from edgetran_host.job.config import Budget, JobConfig
+from edgetran_host.job.config import JobConfig
 from edgetran_host.job.run_directory import RunDirectory
 
 RUNS = Path("runs")
@@ -55,7 +55,7 @@ def run_job(
     ):
         found = board.describe()
         check_runtime(found)
-        check_senses(found, config.budget)
+        check_senses(found, config.budget.max_energy_j, config.budget.max_power_w)
         check_takes_unsigned(board)
         run = RunDirectory.create(path or RUNS / run_name(config), config)
         with run.locked():
@@ -77,12 +77,14 @@ def check_runtime(board: BoardInfo) -> None:
         )
 
 
-def check_senses(board: BoardInfo, budget: Budget) -> None:
+def check_senses(
+    board: BoardInfo, max_energy_j: float | None, max_peak_power_w: float | None
+) -> None:
     """A limit on what no sensor gives cannot be kept: better said before the seed is trained.
 
     Raises BudgetError. An emulated board gives what its model does.
     """
-    limits = {"energy": budget.max_energy_j, "peak power": budget.max_power_w}
+    limits = {"energy": max_energy_j, "peak power": max_peak_power_w}
     asked = [name for name, limit in limits.items() if limit is not None]
     if asked and not board.emulated and all(sensor.unavailable for sensor in board.sensors):
         raise BudgetError(
