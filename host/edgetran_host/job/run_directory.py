@@ -52,8 +52,9 @@ class RunDirectory:
         try:
             return JobConfig.from_json(read_json(file))
         except (AttributeError, KeyError, TypeError) as error:  # a model's, or another version's
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise UsageError(
-                f"{file} holds no request of `edgetran deploy`", hint="name another folder"
+                f"{file} holds no request of `edgetran deploy`: {why}", hint="name another folder"
             ) from error
 
     def folder(self, stage: str) -> Path:
