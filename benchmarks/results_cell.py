@@ -77,7 +77,8 @@ def edgetran_cell(given: argparse.Namespace, part: Part, run: Path) -> Found:
     so_far = {"rows": dict(rows), "device": device_name()}
     keep(given.folder, replace(part, way=SEARCHED), so_far, outputs)
     refined = refine_run(run, settings(EFFORT, prefer=PREFER, rounds=given.rounds), threads=1)
-    rows[REFINED] = {row["key"]: row for row in refined["rows"]}["chosen"]
+    again = {row["key"]: row for row in refined["rows"]}
+    rows[REFINED] = again["chosen"] | {"beside": again[SEED]["measured"]}
     outputs[REFINED] = outputs_of_row(bench, refined_bundle(run), rows[REFINED])
     found = {
         "rows": rows,

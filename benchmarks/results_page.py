@@ -67,7 +67,8 @@ def cells_table(cells: Sequence[Row]) -> str:
 
 
 def costs_table(cells: Sequence[Row]) -> str:
-    """Of the last models; a time of this machine with its verdict where that is not `valid`."""
+    """Of the last models; a time of this machine with its verdict where that is not `valid`, and
+    that of the searched one where the last was not timed in turn with the seed."""
     return as_table(
         "task, random seed | searched | at last: weights, M | fewer | bytes"
         " | Nano, modelled | this machine | edits in it",
@@ -79,7 +80,7 @@ def costs_table(cells: Sequence[Row]) -> str:
                 f"{times(cell, weights):.1f}x",
                 f"{times(cell, size):.1f}x smaller",
                 f"{times(cell, on_target):.1f}x faster",
-                f"{times(cell, here):.1f}x faster{doubt(cell)}",
+                f"{times_here(cell):.1f}x faster{doubt(cell)}",
                 edits(cell),
             ]
             for cell in cells
@@ -130,10 +131,9 @@ def mean_apart(cells: Sequence[Row], way: str) -> str:
 
 def ratios(cells: Sequence[Row], way: str) -> list[str]:
     own = way if way != "at last" else ""
-    return [
-        f"{math.exp(np.mean([math.log(times(cell, of, own)) for cell in cells])):.1f}x"
-        for of in (weights, size, on_target, here)
-    ]
+    found = [[times(cell, of, own) for cell in cells] for of in (weights, size, on_target)]
+    found.append([times_here(cell, own) for cell in cells])
+    return [f"{math.exp(np.mean(np.log(one))):.1f}x" for one in found]
 
 
 def unserved_line(cells: Sequence[Row]) -> str:
@@ -218,11 +218,32 @@ def times(cell: Row, of: Any, way: str = "") -> float:
     return float(of(cell["rows"][SEED]) / of(cell["rows"][way or last(cell)]))
 
 
+def times_here(cell: Row, way: str = "") -> float:
+    """The like of this machine's times: only what was measured in turn is compared."""
+    row = cell["rows"][timed(cell, way or last(cell))]
+    return here(seed_beside(cell, row)) / here(row)
+
+
+def timed(cell: Row, way: str) -> str:
+    """The model itself, or the one it came from where it was not timed in turn with the seed."""
+    row, searched = cell["rows"][way], cell["rows"][SEARCHED]
+    same = way != REFINED or "beside" in row or row["measured"] == searched["measured"]
+    return way if same else SEARCHED
+
+
+def seed_beside(cell: Row, row: Row) -> Row:
+    """The fp32 seed, as it was timed in turn with a model of the cell."""
+    return {"measured": row["beside"]} if "beside" in row else cell["rows"][SEED]
+
+
 def doubt(cell: Row) -> str:
-    both = SEED, last(cell)
-    found = {cell["rows"][way]["measured"]["reference"]["verdict"] for way in both}
-    worst = next((verdict for verdict in ("invalid", "suspect") if verdict in found), "")
-    return f" ({worst})" if worst else ""
+    way = timed(cell, last(cell))
+    row = cell["rows"][way]
+    both = row, seed_beside(cell, row)
+    found = {one["measured"]["reference"]["verdict"] for one in both}
+    said = [verdict for verdict in ("invalid", "suspect") if verdict in found][:1]
+    said += ["the searched one"] if way != last(cell) else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def lost(cell: Row, way: str) -> float:

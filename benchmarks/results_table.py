@@ -107,12 +107,13 @@ def lean_part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def lean_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Without what a record says of how it was measured."""
+    """Without what a record says of how it was measured; the seed's beside it, too."""
     boards = {
-        board: {name: record[name] for name in KEPT}
-        for board, record in row.get("measured", {}).items()
+        times: {board: {name: of[name] for name in KEPT} for board, of in row[times].items()}
+        for times in ("measured", "beside")
+        if row.get(times)
     }
-    return row | ({"measured": boards} if boards else {})
+    return row | boards
 
 
 def lean_tree(tree: dict[str, Any]) -> dict[str, Any]:
