@@ -14,17 +14,12 @@ from edgetran_protos.errors import BudgetError
 pytest.importorskip("edgetran_daemon.main", reason="needs the daemon's package")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGETRAN_HOME", str(tmp_path / "home"))
-
-
 @pytest.mark.parametrize("limits", [Limits(energy_j=0.3), Limits(peak_power_w=5.0)])
-def test_a_limit_that_no_sensor_can_watch(limits: Limits, tmp_path: Path) -> None:
+def test_a_limit_that_no_sensor_can_watch(limits: Limits, own_home: Path) -> None:
     with edgetran.connect("local") as board:
         if not all(sensor.unavailable for sensor in board.describe().sensors):
             pytest.skip("this machine has a power sensor")
-    file = tmp_path / "boards.json"
+    file = own_home / "boards.json"
     for _ in range(2):  # a refused board is not taken for known the next time
         with pytest.raises(BudgetError, match="no power sensor"):
             Boards(Assignment("rows", ("local",)), file, limits=limits)
